@@ -1,0 +1,1 @@
+"""The energy domain: pure functions and values, no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""What crosses the wire: envelope, CloudEvents <-> Pub/Sub codec, one file per event family, and what is generated from them."""

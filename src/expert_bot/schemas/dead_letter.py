@@ -1,0 +1,102 @@
+"""Dead letters on the wire: the original message, bytes unchanged, plus `dl-*` attributes that say why it died."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Final
+
+from expert_bot import __version__
+from expert_bot.delivery import Delivery, Message
+from expert_bot.schemas.envelope import format_timestamp
+
+DEAD_LETTER_TOPIC: Final = "expert-bot-dead-letters"
+PREFIX: Final = "dl-"
+MAX_DETAIL_BYTES: Final = 900
+MAX_ATTRIBUTES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a reason code means: the title and HTTP status its problem carries, and whether a resend may help."""
+
+    title: str
+    status: int
+    retriable: bool = False
+
+
+REASONS: Final[Mapping[str, Reason]] = {
+    "not-a-cloudevent": Reason("The message is not a CloudEvent 1.0", 400),
+    "invalid-json": Reason("The event's data is not valid JSON", 400),
+    "invalid-encoding": Reason("The event's data is not UTF-8", 400),
+    "nesting-too-deep": Reason("The event's data is nested too deeply", 400),
+    "payload-too-large": Reason("The event is larger than its family allows", 413),
+    "unsupported-content-type": Reason("The event's data is not JSON", 415),
+    "unknown-type": Reason("No handler knows this event type", 422),
+    "wrong-topic": Reason("The event type does not belong on this topic", 422),
+    "schema-violation": Reason("The event's data does not match its schema", 422),
+    "unauthorized-source": Reason("The event's source is not allowed", 403),
+    "expired": Reason("The event's expirytime had passed before it was handled", 410, retriable=True),
+    "reply-too-large": Reason("The reply is larger than can be stored", 500),
+    "attempts-exhausted": Reason(
+        "The event kept failing until its attempts were used up", 500, retriable=True
+    ),
+}
+"""Every reason this service gives by itself; a handler may add its own."""
+
+_HANDLER_REASON: Final = Reason("The request cannot be answered", 422)
+
+
+def describe_reason(reason: str) -> Reason:
+    """Return what a reason code means; codes of handlers share one description."""
+    return REASONS.get(reason, _HANDLER_REASON)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseOfDeath:
+    """Why an event died. `error_class`: exception class name. `handler`: handler's name, or `""` if none was reached."""
+
+    reason: str
+    detail: str
+    error_class: str
+    handler: str = ""
+    attempts: int = 1
+
+
+def encode_dead_letter(delivery: Delivery, cause: CauseOfDeath) -> Message:
+    """Build the dead letter for a delivery: the same bytes and attributes, plus `dl-*`.
+
+    Keeps within Pub/Sub's 100 attributes: where the original leaves no room, its own non-CloudEvents attributes give
+    way and `dl-dropped` says how many. Earlier `dl-*` attributes are replaced, but `dl-replays` counts on.
+    """
+    original = {name: value for name, value in delivery.attributes.items() if not name.startswith(PREFIX)}
+    marks = {
+        "dl-reason": cause.reason,
+        "dl-class": cause.error_class,
+        "dl-detail": one_ascii_line(cause.detail),
+        "dl-handler": cause.handler or "none",
+        "dl-attempts": str(cause.attempts),
+        "dl-version": __version__,
+        "dl-replays": delivery.attributes.get("dl-replays", "0"),
+        "dl-subscription": delivery.subscription,
+    }
+    if delivery.published_at is not None:
+        marks["dl-first-publish"] = delivery.attributes.get(
+            "dl-first-publish", format_timestamp(delivery.published_at.astimezone(UTC))
+        )
+    room = MAX_ATTRIBUTES - len(marks) - 1
+    if len(original) > room:
+        kept = sorted(original, key=lambda name: not (name.startswith("ce-") or name == "content-type"))[
+            :room
+        ]
+        marks["dl-dropped"] = str(len(original) - len(kept))
+        original = {name: original[name] for name in kept}
+    return Message(topic=DEAD_LETTER_TOPIC, data=delivery.data, attributes=original | marks)
+
+
+def one_ascii_line(text: str) -> str:
+    """Fold text into one printable ASCII line of at most 900 bytes, never empty."""
+    flat = " ".join(text.split()).encode("ascii", "replace").decode("ascii")
+    printable = "".join(char if char.isprintable() else "?" for char in flat)
+    return printable[:MAX_DETAIL_BYTES] or "no detail"

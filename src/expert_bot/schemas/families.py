@@ -61,7 +61,7 @@ class EventFamily:
 
     @property
     def subscription(self) -> str:
-        """This service's subscription to the request topic."""
+        """The service's subscription to the request topic."""
         return f"expert-bot-{self.request_topic}"
 
     @property

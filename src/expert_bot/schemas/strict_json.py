@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final, NoReturn
+import re
+from typing import Final, NoReturn
 
 from expert_bot.errors import MalformedEventError
 
 MAX_DEPTH: Final = 32
 MAX_NUMBER_CHARS: Final = 40
+_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -44,7 +46,7 @@ def loads(data: bytes) -> JsonValue:
     return value  # type: ignore[no-any-return]  # json is untyped; the decoder yields JsonValue only
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: object) -> bytes:
     """Serialise to compact UTF-8 JSON, keys in the given order. Raises ValueError for NaN and infinities."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 
@@ -53,25 +55,18 @@ def _check_depth(data: bytes) -> None:
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:  # the usual case: cannot be too deep
         return
     depth = 0
-    in_string = escaped = False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise MalformedEventError(
-                    "nesting-too-deep", f"JSON may be nested at most {MAX_DEPTH} levels deep"
-                )
-        elif byte in b"]}":
-            depth -= 1
+    for token in _STRUCTURE.finditer(data):
+        match token.group():
+            case b"[" | b"{":
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise MalformedEventError(
+                        "nesting-too-deep", f"JSON may be nested at most {MAX_DEPTH} levels deep"
+                    )
+            case b"]" | b"}":
+                depth -= 1
+            case _:  # a whole string: brackets inside it do not nest
+                pass
 
 
 def _check_surrogates(value: JsonValue) -> None:

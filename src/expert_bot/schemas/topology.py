@@ -1,5 +1,7 @@
-"""The topics and subscriptions the service needs, derived from the event families: what Terraform, emulators and the
-embedded bus are set up from."""
+"""The topics and subscriptions the service needs, derived from the event families.
+
+Terraform, the emulators and the embedded bus are all set up from this.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ class Topology:
 
 
 def replay_filter(subscription: str) -> str:
-    """The filter that lets ordinary messages through, and of replayed ones only those meant for this subscription."""
+    """Return the filter that lets ordinary messages through, and of replayed ones only those meant for this subscription."""
     return f'NOT attributes:replayfor OR attributes.replayfor = "{subscription}"'
 
 

@@ -15,7 +15,9 @@ from expert_bot.errors import MalformedEventError
 
 MAX_DEPTH: Final = 32
 MAX_NUMBER_CHARS: Final = 40
-_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)  # possessive: linear on hostile input
+_STRUCTURE: Final = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL
+)  # possessive: linear on hostile input
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 

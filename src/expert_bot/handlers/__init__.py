@@ -1,0 +1,84 @@
+"""One module per event type: load context, decide, return replies and writes.
+
+A module that defines `HANDLES` (the EventType) and `handle` is a handler; nothing else registers it. A handler never
+publishes, acknowledges, writes, or reads the clock: the inbox commits what it returns, once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+
+from expert_bot.ports import DocumentReader, Identity, Write
+from expert_bot.schemas.envelope import CloudEvent
+from expert_bot.schemas.families import EventType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a handler may know besides its request.
+
+    `asked_at`: aware UTC instant the request was made (the event's `time`; where absent, when it was received).
+    """
+
+    event: CloudEvent
+    asked_at: datetime
+    documents: DocumentReader
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One event to answer with: its type, one of the family's, and its data."""
+
+    type: EventType
+    data: BaseModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a handler decided: replies to publish and writes to commit with them, all or none.
+
+    A write that depends on something read carries that document's version as precondition; when it fails, the handler
+    runs again on fresh context.
+    """
+
+    replies: tuple[Reply, ...] = ()
+    writes: tuple[Write, ...] = ()
+
+
+Handle = Callable[[Any, Context], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A handler as found: `name` (its module's) is part of every reply id, so renaming a module changes reply ids."""
+
+    name: str
+    handles: EventType
+    handle: Handle
+
+
+@cache
+def all_handlers() -> Mapping[str, Handler]:
+    """Return every handler in this package by the event type name it handles.
+
+    Raises TypeError if two modules handle one type.
+    """
+    handlers: dict[str, Handler] = {}
+    for entry in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{entry.name}")
+        handler = Handler(entry.name, module.HANDLES, module.handle)
+        if handler.handles.name in handlers:
+            raise TypeError(
+                f"both {handlers[handler.handles.name].name} and {entry.name} handle {handler.handles.name}"
+            )
+        handlers[handler.handles.name] = handler
+    return handlers

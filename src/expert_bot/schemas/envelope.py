@@ -15,15 +15,7 @@ from expert_bot.errors import MalformedEventError
 
 SPEC_VERSION: Final = "1.0"
 JSON_MEDIA_TYPE: Final = "application/json"
-CARRIED_EXTENSIONS: Final = (
-    "correlationid",
-    "causationid",
-    "traceparent",
-    "tracestate",
-    "partitionkey",
-    "expirytime",
-)
-MAX_ATTRIBUTE_CHARS: Final = 1024
+MAX_ATTRIBUTE_BYTES: Final = 1024  # what a Pub/Sub attribute or ordering key can hold
 _EXTENSION_NAME: Final = re.compile(r"[a-z0-9]{1,100}")
 _FORBIDDEN_CHARS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 RFC3339_PATTERN: Final = r"^(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
@@ -61,9 +53,9 @@ def build_event(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
     for name, value in attributes.items():
         if not _EXTENSION_NAME.fullmatch(name):
             raise _wrong(f"attribute name {name[:60]!a} must be 1..100 characters of a-z and 0-9")
-        if not value or len(value) > MAX_ATTRIBUTE_CHARS or _FORBIDDEN_CHARS.search(value):
+        if not value or _FORBIDDEN_CHARS.search(value) or len(value.encode()) > MAX_ATTRIBUTE_BYTES:
             raise _wrong(
-                f"attribute {name} must be 1..{MAX_ATTRIBUTE_CHARS} characters without control characters"
+                f"attribute {name} must be 1..{MAX_ATTRIBUTE_BYTES} bytes without control characters"
             )
     for required in ("specversion", "id", "source", "type"):
         if required not in attributes:

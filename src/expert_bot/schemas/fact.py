@@ -22,7 +22,7 @@ DecimalText = Annotated[
 class FactPeriod(BaseModel):
     """The local calendar days a fact is about, Europe/Madrid."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     start: IsoDate
     end: Annotated[IsoDate, Field(description="First day after the period (exclusive).")]
@@ -31,7 +31,7 @@ class FactPeriod(BaseModel):
 class DataQuality(BaseModel):
     """How complete the data behind a fact is."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     coverage_pct: Annotated[
         DecimalText, Field(description="Hours with a reading as a percentage of the period's hours.")
@@ -45,7 +45,7 @@ class DataQuality(BaseModel):
 class Fact(BaseModel):
     """One value the answer states."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     id: Annotated[
         str, Field(pattern=r"^[a-z0-9_]+$", description="What the value is, e.g. `consumption_p1`.")

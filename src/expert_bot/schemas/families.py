@@ -19,9 +19,9 @@ DEFAULT_MAX_DATA_BYTES: Final = 256 * 1024
 
 
 class EventData(BaseModel):
-    """Base of every event's `data`: strict types, frozen. Requests refuse unknown fields, replies never have any."""
+    """Base of every event's `data`: strict types, frozen, unknown members ignored so that publishers can evolve first."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", ser_json_inf_nan="constants")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

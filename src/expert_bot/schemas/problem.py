@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Problem(BaseModel):
     """Why a request died, for whoever asked."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     type: Annotated[str, Field(description="URI of the problem's kind.")]
     title: Annotated[str, Field(description="The kind of problem in one sentence.")]

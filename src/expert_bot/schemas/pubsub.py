@@ -21,6 +21,11 @@ STRUCTURED_MEDIA_TYPE: Final = "application/cloudevents+json"
 _STRUCTURED_PREFIX: Final = "application/cloudevents"
 
 
+def is_structured(attributes: Mapping[str, str]) -> bool:
+    """Tell whether a message is in structured mode (its `content-type` starts with `application/cloudevents`)."""
+    return attributes.get(CONTENT_TYPE, "").lower().startswith(_STRUCTURED_PREFIX)
+
+
 def decode(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
     """Decode one Pub/Sub message in whichever mode it is.
 
@@ -29,7 +34,7 @@ def decode(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
     looked at: it may still prove broken when its schema reads it.
     """
     content_type = attributes.get(CONTENT_TYPE, "")
-    if content_type.lower().startswith(_STRUCTURED_PREFIX):
+    if is_structured(attributes):
         return _decode_structured(content_type, data)
     context = {
         name[len(PREFIX) :]: value

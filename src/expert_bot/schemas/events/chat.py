@@ -60,7 +60,7 @@ class ChatRequested(EventData):
 class UserContext(BaseModel):
     """What the answer assumed about the user."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     user_name: Annotated[str, Field(description="Display name of the account, or `Usuario`.")]
     has_complete_data: Annotated[

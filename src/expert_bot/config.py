@@ -1,0 +1,201 @@
+"""Settings: the only reader of the environment.
+
+Every setting of our own has the prefix `EXPERT_BOT_`; names that the platform fixes (`PORT`, `GOOGLE_CLOUD_PROJECT`,
+`PUBSUB_EMULATOR_HOST`, `FIRESTORE_EMULATOR_HOST`, `K_SERVICE`) are honoured as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from expert_bot.errors import SettingError
+
+PREFIX: Final = "EXPERT_BOT_"
+HOST_PATTERN: Final = r"^[A-Za-z0-9.\-\[\]:]+:\d{1,5}$"
+
+
+class Mode(StrEnum):
+    """Where documents, messages and analytics live."""
+
+    EMBEDDED = "embedded"
+    EMULATORS = "emulators"
+    CLOUD = "cloud"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside. Durations in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+
+    mode: Annotated[Mode, Field(description="Where documents, messages and analytics live.")] = Mode.EMBEDDED
+    data_dir: Annotated[Path, Field(description="Folder of the embedded files (SQLite, DuckDB).")] = Path(
+        ".expert-bot"
+    )
+    source: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=200, description="CloudEvents `source` of everything this service emits."
+        ),
+    ] = "urn:smarwatt:expert-bot"
+    allowed_sources: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            description="CloudEvents sources whose requests are accepted, comma separated; `*` accepts all."
+        ),
+    ] = ()
+    pull: Annotated[bool, Field(description="Whether `serve` also pulls; off where Pub/Sub pushes.")] = True
+    streams: Annotated[int, Field(ge=1, le=32, description="Concurrent streams per pull subscription.")] = 2
+    max_in_flight: Annotated[
+        int, Field(ge=1, le=10_000, description="Messages being worked on per subscription.")
+    ] = 500
+    lease_s: Annotated[
+        float, Field(ge=0.3, le=600, description="How long an inbox claim is held without a heartbeat.")
+    ] = 30.0
+    max_attempts: Annotated[
+        int, Field(ge=1, le=19, description="Failed attempts after which an event is dead-lettered.")
+    ] = 10
+    dedup_retention_days: Annotated[
+        int, Field(ge=1, le=365, description="How long a finished event is remembered.")
+    ] = 46
+    relay_every_s: Annotated[
+        float, Field(ge=0.1, le=600, description="Pause between sweeps for unpublished replies.")
+    ] = 5.0
+    drain_s: Annotated[float, Field(ge=0, le=60, description="Time running handlers get after SIGTERM.")] = (
+        6.0
+    )
+    ask_timeout_s: Annotated[
+        float, Field(ge=0.1, le=600, description="How long `ask` waits for its reply.")
+    ] = 30.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(description="Least severe log line that is written."),
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Field(description="`auto`: console on a terminal, JSON elsewhere."),
+    ] = "auto"
+    host: Annotated[
+        str | None, Field(description="Address to listen on; default loopback, all on Cloud Run.")
+    ] = None
+
+    port: Annotated[
+        int, Field(ge=0, le=65535, validation_alias="PORT", description="Port to listen on; 0: a free one.")
+    ] = 8080
+    project: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9:.-]{1,60}$",
+            validation_alias="GOOGLE_CLOUD_PROJECT",
+            description="Google Cloud project id.",
+        ),
+    ] = "expert-bot-local"
+    pubsub_emulator_host: Annotated[
+        str | None,
+        Field(
+            pattern=HOST_PATTERN,
+            validation_alias="PUBSUB_EMULATOR_HOST",
+            description="host:port of the Pub/Sub emulator.",
+        ),
+    ] = None
+    firestore_emulator_host: Annotated[
+        str | None,
+        Field(
+            pattern=HOST_PATTERN,
+            validation_alias="FIRESTORE_EMULATOR_HOST",
+            description="host:port of the Firestore emulator.",
+        ),
+    ] = None
+    k_service: Annotated[
+        str | None,
+        Field(
+            validation_alias="K_SERVICE", description="Set by Cloud Run; forbids emulators and embedded mode."
+        ),
+    ] = None
+
+    @field_validator("allowed_sources", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @property
+    def listen_host(self) -> str:
+        """Address the HTTP server binds."""
+        return self.host or ("0.0.0.0" if self.k_service else "127.0.0.1")  # noqa: S104  # Cloud Run routes to all
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises SettingError, one line that names the variable, its value and what is allowed.
+    """
+    _refuse_unknown(os.environ)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise _explain(error.errors()[0], os.environ) from error
+    _refuse_contradictions(settings, os.environ)
+    return settings
+
+
+def variable_name(field: str) -> str:
+    """Return the environment variable that sets a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else PREFIX + field.upper()
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = sorted(
+        name for field in Settings.model_fields if (name := variable_name(field)).startswith(PREFIX)
+    )
+    for variable, value in environ.items():
+        if variable.startswith(PREFIX) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+            raise SettingError(f"{variable}={value!r} is not a setting; {hint}")
+
+
+def _explain(error: ErrorDetails, environ: Mapping[str, str]) -> SettingError:
+    location = str(error["loc"][0])
+    variable = location if location in environ else PREFIX + location.upper()
+    if error["type"] in ("enum", "literal_error"):
+        allowed = (
+            f"allowed: {error.get('ctx', {}).get('expected', '').replace(chr(39), '').replace(' or ', ', ')}"
+        )
+    else:
+        allowed = error["msg"][0].lower() + error["msg"][1:]
+    return SettingError(f"{variable}={environ.get(variable, '')!r}: {allowed}")
+
+
+def _refuse_contradictions(settings: Settings, environ: Mapping[str, str]) -> None:
+    mode = f"{PREFIX}MODE={settings.mode.value!r}"
+    if settings.mode is Mode.EMULATORS:
+        for variable in ("PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST"):
+            if not environ.get(variable):
+                raise SettingError(f"{variable}='' must be set to host:port with {mode}, e.g. 127.0.0.1:8085")
+    if settings.k_service and settings.mode is not Mode.CLOUD:
+        raise SettingError(f"{mode}: on Cloud Run (K_SERVICE={settings.k_service!r}) only 'cloud' is allowed")
+    if settings.mode is not Mode.CLOUD:
+        return
+    for variable in ("PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST"):
+        if environ.get(variable):
+            raise SettingError(f"{variable}={environ[variable]!r} must not be set with {mode}")
+    if not environ.get("GOOGLE_CLOUD_PROJECT"):
+        raise SettingError(f"GOOGLE_CLOUD_PROJECT='' must name the project with {mode}")
+    if not settings.allowed_sources:
+        raise SettingError(
+            f"{PREFIX}ALLOWED_SOURCES='' must list the accepted event sources (or '*') with {mode}"
+        )

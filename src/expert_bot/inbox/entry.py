@@ -1,0 +1,149 @@
+"""The inbox document: one per (subscription, source, id), holding the state of that event's work and its replies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, cast
+
+from expert_bot.delivery import Message
+from expert_bot.errors import PermanentError
+from expert_bot.ports import DocKey, Document, Fields
+from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC
+
+COLLECTION: Final = "inbox"
+REPLIED: Final = "replied"
+MAX_STORED_BYTES: Final = 256 * 1024
+_KEY_LENGTH: Final = 40
+
+
+class State(StrEnum):
+    """How far an event's work has come."""
+
+    CLAIMED = "claimed"
+    COMMITTED = "committed"
+    SENT = "sent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An inbox document as read.
+
+    `fence`: how many owners it has had. `token`: the owner's mark, unique per claim. `attempts`: failed attempts so far
+    (crashes are not counted). `outcome`: `replied` or the dead letter's reason, once committed. `messages`: what is to
+    be published. `needs_delivery`: the dead letter's bytes were too large to store and come from the delivery itself.
+    """
+
+    state: State
+    fence: int
+    token: str
+    lease_until: datetime
+    attempts: int
+    outcome: str
+    messages: tuple[Message, ...]
+    needs_delivery: bool
+
+
+def entry_key(subscription: str, source: str, event_id: str) -> DocKey:
+    """Return the address of an event's inbox document: evenly spread, and telling nothing about anyone."""
+    # control characters cannot occur in the parts, so the separator keeps them apart
+    digest = hashlib.sha256(f"{subscription}\n{source}\n{event_id}".encode()).hexdigest()
+    return DocKey(COLLECTION, digest[:_KEY_LENGTH])
+
+
+def read_entry(document: Document) -> Entry:
+    """Read an inbox document."""
+    fields = cast("Mapping[str, Any]", document.fields)
+    return Entry(
+        state=State(fields["state"]),
+        fence=fields["fence"],
+        token=fields["token"],
+        lease_until=fields["lease_until"],
+        attempts=fields["attempts"],
+        outcome=fields.get("outcome", ""),
+        messages=tuple(_read_message(stored) for stored in fields.get("messages", ())),
+        needs_delivery=fields.get("needs_delivery", False),
+    )
+
+
+def new_entry(token: str, lease_until: datetime) -> Entry:
+    """Return the entry of an event claimed for the first time."""
+    return Entry(
+        state=State.CLAIMED,
+        fence=1,
+        token=token,
+        lease_until=lease_until,
+        attempts=0,
+        outcome="",
+        messages=(),
+        needs_delivery=False,
+    )
+
+
+def committed_entry(entry: Entry, outcome: str, messages: tuple[Message, ...]) -> Entry:
+    """Return the entry once its outcome is decided.
+
+    A dead letter larger than the document may hold is stored without its bytes: the delivery has them. Raises
+    PermanentError(`reply-too-large`) for replies that are.
+    """
+    needs_delivery = _stored_size(messages) > MAX_STORED_BYTES
+    if needs_delivery and outcome == REPLIED:
+        raise PermanentError("reply-too-large", f"replies may take {MAX_STORED_BYTES} bytes in all")
+    if needs_delivery:
+        messages = tuple(
+            replace(message, data=b"") if message.topic == DEAD_LETTER_TOPIC else message
+            for message in messages
+        )
+    return replace(
+        entry, state=State.COMMITTED, outcome=outcome, messages=messages, needs_delivery=needs_delivery
+    )
+
+
+def claim_fields(entry: Entry) -> Fields:
+    """Return what a first claim writes."""
+    return {
+        "state": entry.state.value,
+        "fence": entry.fence,
+        "token": entry.token,
+        "lease_until": entry.lease_until,
+        "attempts": entry.attempts,
+    }
+
+
+def commit_fields(entry: Entry) -> Fields:
+    """Return what a commit writes; message attributes as a flat list, because they obey no field-name rule."""
+    return {
+        "state": entry.state.value,
+        "outcome": entry.outcome,
+        "needs_delivery": entry.needs_delivery,
+        "messages": [
+            {
+                "topic": message.topic,
+                "data": message.data,
+                "attributes": [text for pair in message.attributes.items() for text in pair],
+                "ordering_key": message.ordering_key,
+            }
+            for message in entry.messages
+        ],
+    }
+
+
+def _stored_size(messages: Sequence[Message]) -> int:
+    """Return about how many bytes messages take in the document."""
+    return sum(
+        len(message.data) + sum(len(name) + len(value) for name, value in message.attributes.items())
+        for message in messages
+    )
+
+
+def _read_message(stored: Mapping[str, Any]) -> Message:
+    flat = stored["attributes"]
+    return Message(
+        topic=stored["topic"],
+        data=stored["data"],
+        attributes=dict(zip(flat[::2], flat[1::2], strict=True)),
+        ordering_key=stored["ordering_key"],
+    )

@@ -1,0 +1,385 @@
+"""The inbox's state machine: claim, decide, commit, publish, mark sent; take over what others left; sweep.
+
+Every step is a write that only succeeds on the version last seen, so any two workers, and any worker twice, can run any
+step at any time. The order commit -> publish -> mark sent -> acknowledge is what makes nothing lost and nothing done twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from expert_bot.delivery import Ack, DeadLetter, Delivery, Message, Outcome, Retry
+from expert_bot.errors import (
+    BusUnavailableError,
+    MessageRefusedError,
+    PermanentError,
+    PreconditionFailedError,
+    StoreUnavailableError,
+    TransientError,
+)
+from expert_bot.inbox.entry import (
+    COLLECTION,
+    REPLIED,
+    Entry,
+    State,
+    claim_fields,
+    commit_fields,
+    committed_entry,
+    entry_key,
+    new_entry,
+    read_entry,
+)
+from expert_bot.inbox.lease import Lease, LeaseLostError, WriteConflictError
+from expert_bot.inbox.work import Failpoints, InboxSettings, NoFailpoints, Work
+from expert_bot.ports import (
+    Clock,
+    Create,
+    DocKey,
+    Document,
+    Documents,
+    Fields,
+    Publisher,
+    Update,
+    Version,
+    Where,
+)
+from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC, CauseOfDeath, encode_dead_letter
+from expert_bot.schemas.envelope import CloudEvent
+
+_MAX_CONFLICTS: Final = 20
+_FIRST_HOLD_S: Final = 0.02
+_LONGEST_HOLD_S: Final = 1.0
+_BASE_RETRY_S: Final = 1.0
+_LONGEST_RETRY_S: Final = 600.0
+_PUBLISH_TIMEOUT_S: Final = 60.0
+_REMEMBERED: Final = 10_000
+_NO_DEADLINE_S: Final = 600.0
+_UNKNOWN_VERSION: Final = Version("")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Somebody else is at work until `until`, as far as the clock can tell."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """The event is owned by this worker; `entry` is how it found it."""
+
+    lease: Lease
+    entry: Entry
+
+
+class Inbox:
+    """Runs work on events with exactly one effect each. Safe for any number of tasks, processes and machines."""
+
+    def __init__(
+        self,
+        *,
+        documents: Documents,
+        publisher: Publisher,
+        clock: Clock,
+        settings: InboxSettings,
+        failpoints: Failpoints | None = None,
+    ) -> None:
+        self._documents = documents
+        self._publisher = publisher
+        self._clock = clock
+        self._settings = settings
+        self._failpoints = failpoints or NoFailpoints()
+        self._running: dict[DocKey, asyncio.Future[None]] = {}
+        self._published: OrderedDict[DocKey, None] = OrderedDict()
+        self._instance = uuid.uuid4().hex
+        self._claims = itertools.count()
+
+    async def handle(self, delivery: Delivery, event: CloudEvent, work: Work) -> Outcome:
+        """Bring one delivery of an event to its outcome.
+
+        Returns Ack or DeadLetter only once everything is durable and confirmed. Raises only CancelledError, after
+        giving up the claim.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = delivery.deadline_s or loop.time() + _NO_DEADLINE_S
+        key = entry_key(delivery.subscription, event.source, event.id)
+        while (
+            running := self._running.get(key)
+        ) is not None:  # a duplicate in this very process: await its turn
+            await asyncio.wait((running,), timeout=max(0.0, until_s - loop.time()))
+            if loop.time() >= until_s:
+                return Retry(_BASE_RETRY_S, "held")
+        done = self._running[key] = loop.create_future()
+        try:
+            return await self._handle(key, delivery, work, until_s)
+        except TransientError as error:
+            return Retry(error.retry_after_s or _BASE_RETRY_S, _kind(error))
+        finally:
+            del self._running[key]
+            done.set_result(None)
+
+    async def sweep(self, *, limit: int = 100) -> int:
+        """Publish what dead workers committed but did not live to send; return how many events were completed.
+
+        Raises StoreUnavailableError or BusUnavailableError; what is left is found by the next sweep.
+        """
+        abandoned = await self._documents.find(
+            COLLECTION,
+            [Where("state", "==", State.COMMITTED.value), Where("lease_until", "<", self._clock.now())],
+            limit=limit,
+        )
+        completed = 0
+        for document in abandoned:
+            entry = read_entry(document)
+            if entry.needs_delivery or document.key in self._running:
+                continue  # its next delivery brings the bytes; or it is being completed right here
+            done = self._running[document.key] = asyncio.get_running_loop().create_future()
+            try:
+                completed += await self._complete_abandoned(document, entry)
+            finally:
+                del self._running[document.key]
+                done.set_result(None)
+        return completed
+
+    async def _complete_abandoned(self, document: Document, entry: Entry) -> bool:
+        owned = await self._take_over(document, entry)
+        if isinstance(owned, _Held):
+            return False
+        try:
+            await self._send(owned.lease, entry.messages, owned.lease.deadline)
+        except LeaseLostError:
+            return False
+        except TransientError:
+            await self._give_up(owned.lease, {})
+            raise
+        return True
+
+    async def _handle(self, key: DocKey, delivery: Delivery, work: Work, until_s: float) -> Outcome:
+        await self._failpoints.reach("P0")
+        hold_s = _FIRST_HOLD_S
+        while True:
+            claim = await self._claim(key)
+            if isinstance(claim, _Owned):
+                try:
+                    return await self._own(claim, delivery, work, until_s)
+                except LeaseLostError:
+                    _log.warning("lease_lost", inbox_key=key.id)
+            elif claim is None:
+                return Ack(duplicate=True)
+            else:
+                remaining_s = until_s - asyncio.get_running_loop().time()
+                if remaining_s <= 0:
+                    return Retry(_BASE_RETRY_S, "held")
+                lease_left_s = (claim.until - self._clock.now()).total_seconds()
+                await asyncio.sleep(
+                    max(_FIRST_HOLD_S, min(hold_s, remaining_s, max(lease_left_s, _FIRST_HOLD_S)))
+                )
+                hold_s = min(hold_s * 2, _LONGEST_HOLD_S)
+
+    async def _claim(self, key: DocKey) -> _Owned | _Held | None:
+        """Claim the event: owned, held by another, or None when it is already sent."""
+        now = self._clock.now()
+        entry = new_entry(self._new_token(), now + timedelta(seconds=self._settings.lease_s))
+        lease = self._new_lease(key, entry.token, _UNKNOWN_VERSION)
+        try:
+            (lease.version,) = await self._documents.commit(
+                [Create(key, {**claim_fields(entry), "expire_at": now + self._settings.retention})]
+            )
+        except PreconditionFailedError:
+            return await self._claim_existing(key, lease)
+        return _Owned(lease, entry)
+
+    async def _claim_existing(self, key: DocKey, lease: Lease) -> _Owned | _Held | None:
+        document = await self._documents.get(key)
+        if document is None:  # expired between the two calls
+            return _Held(self._clock.now())
+        entry = read_entry(document)
+        if entry.token == lease.token:  # our create had landed; its answer was lost
+            lease.version = document.version
+            return _Owned(lease, entry)
+        if entry.state is State.SENT:
+            return None
+        own_remains = entry.token.startswith(
+            self._instance
+        )  # claimed here, and nobody here is at it: an outage cut it off
+        if entry.lease_until > self._clock.now() and not own_remains:
+            return _Held(entry.lease_until)
+        return await self._take_over(document, entry)
+
+    async def _take_over(self, document: Document, entry: Entry) -> _Owned | _Held:
+        lease = self._new_lease(document.key, self._new_token(), document.version)
+        lease_until = self._clock.now() + timedelta(seconds=self._settings.lease_s)
+        ownership: Fields = {"fence": entry.fence + 1, "token": lease.token, "lease_until": lease_until}
+        try:
+            (lease.version,) = await self._documents.commit(
+                [Update(document.key, ownership, if_version=document.version)]
+            )
+        except PreconditionFailedError:
+            return _Held(self._clock.now())
+        _log.info(
+            "event_taken_over", inbox_key=document.key.id, state=entry.state.value, fence=entry.fence + 1
+        )
+        return _Owned(lease, entry)
+
+    async def _own(self, owned: _Owned, delivery: Delivery, work: Work, until_s: float) -> Outcome:
+        """Bring an owned event to its end, or give it up so that the next delivery finds it free."""
+        lease, entry = owned.lease, owned.entry
+        try:
+            if entry.state is State.CLAIMED:
+                await self._failpoints.reach("P1")
+                decided = await self._decide_and_commit(owned, delivery, work)
+                if isinstance(decided, Retry):
+                    return decided
+                entry = decided
+            await self._send(lease, _complete(entry, delivery), until_s)
+            await self._failpoints.reach("P5")
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.ensure_future(self._give_up(lease, {})))
+            raise
+        except TransientError:
+            await self._give_up(lease, {})
+            raise
+        return Ack() if entry.outcome == REPLIED else DeadLetter(entry.outcome)
+
+    async def _decide_and_commit(self, owned: _Owned, delivery: Delivery, work: Work) -> Entry | Retry:
+        """Run the handler and commit what it decided, its death included; Retry when it may succeed later."""
+        attempts = owned.entry.attempts
+        for _ in range(_MAX_CONFLICTS):
+            try:
+                return await self._try_handler(owned, work)
+            except WriteConflictError:
+                continue
+            except LeaseLostError:
+                raise
+            except PermanentError as error:
+                return await self._commit_death(owned, delivery, work, error)
+            except Exception as error:  # noqa: BLE001  # unknown errors retry until the attempts are used up; logged there
+                retry = await self._note_failure(owned.lease, attempts, error)
+                if retry is not None:
+                    return retry
+                exhausted = PermanentError(
+                    "attempts-exhausted", f"{attempts + 1} attempts failed, the last with {_kind(error)}"
+                )
+                exhausted.__cause__ = error
+                return await self._commit_death(owned, delivery, work, exhausted)
+        raise StoreUnavailableError(f"a handler's writes conflicted {_MAX_CONFLICTS} times in a row")
+
+    async def _try_handler(self, owned: _Owned, work: Work) -> Entry:
+        decision = await owned.lease.run(work.decide(), timeout_s=work.timeout_s)
+        entry = committed_entry(owned.entry, REPLIED, decision.messages)
+        await self._failpoints.reach("P2")
+        await owned.lease.commit(commit_fields(entry), decision.writes, until_s=owned.lease.deadline)
+        return entry
+
+    async def _commit_death(
+        self, owned: _Owned, delivery: Delivery, work: Work, error: PermanentError
+    ) -> Entry:
+        """Commit an event's death: tell the requester, and keep the original with the reason."""
+        cause = CauseOfDeath(
+            reason=error.reason,
+            detail=error.detail,
+            error_class=_kind(error.__cause__ or error),
+            handler=work.handler,
+            attempts=owned.entry.attempts + 1,
+        )
+        messages = (*work.explain_death(cause), encode_dead_letter(delivery, cause))
+        entry = committed_entry(owned.entry, error.reason, messages)
+        await self._failpoints.reach("P2")
+        await owned.lease.commit(commit_fields(entry), until_s=owned.lease.deadline)
+        return entry
+
+    async def _note_failure(self, lease: Lease, attempts: int, error: Exception) -> Retry | None:
+        """Count a failed attempt and say when to try again; None when there is no attempt left."""
+        expected = isinstance(error, TransientError | TimeoutError)
+        _log.warning(
+            "handler_failed",
+            inbox_key=lease.key.id,
+            attempts=attempts + 1,
+            error=_kind(error),
+            exc_info=None if expected else error,
+        )
+        if attempts + 1 >= self._settings.max_attempts:
+            return None
+        await self._give_up(lease, {"attempts": attempts + 1})
+        asked_s = error.retry_after_s if isinstance(error, TransientError) else None
+        return Retry(asked_s or min(_BASE_RETRY_S * 2**attempts, _LONGEST_RETRY_S), _kind(error))
+
+    async def _send(self, lease: Lease, messages: Sequence[Message], until_s: float) -> None:
+        """Publish stored messages under the lease, then mark the event sent.
+
+        Raises LeaseLostError, StoreUnavailableError, BusUnavailableError.
+        """
+        if lease.key not in self._published:
+            await lease.ensure_held()
+            await self._failpoints.reach("P3")
+            try:
+                await lease.run(self._publish(messages), timeout_s=_PUBLISH_TIMEOUT_S)
+            except TimeoutError as error:
+                raise BusUnavailableError("the bus did not confirm in time") from error
+            except (
+                MessageRefusedError
+            ) as error:  # ours to fix; the broker's own dead-letter policy is the backstop
+                raise BusUnavailableError(
+                    f"the bus refuses what is to be published: {error.detail}"
+                ) from error
+            self._remember_published(lease.key)
+        await self._failpoints.reach("P4")
+        expire_at = self._clock.now() + self._settings.retention
+        await lease.commit({"state": State.SENT.value, "expire_at": expire_at}, until_s=until_s)
+        self._published.pop(lease.key, None)
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
+        if len(messages) == 1:
+            await self._publisher.publish(messages[0])
+        else:
+            await asyncio.gather(*(self._publisher.publish(message) for message in messages))
+
+    def _remember_published(self, key: DocKey) -> None:
+        """Remember confirmed publishes until they are marked, so that this process never repeats one."""
+        self._published[key] = None
+        if len(self._published) > _REMEMBERED:
+            self._published.popitem(last=False)
+
+    async def _give_up(self, lease: Lease, fields: Fields) -> None:
+        try:
+            await lease.release(fields)
+        except (PreconditionFailedError, StoreUnavailableError):
+            _log.warning("release_failed", inbox_key=lease.key.id)  # the lease runs out by itself
+
+    def _new_token(self) -> str:
+        return f"{self._instance}-{next(self._claims)}"
+
+    def _new_lease(self, key: DocKey, token: str, version: Version) -> Lease:
+        return Lease(
+            documents=self._documents,
+            clock=self._clock,
+            key=key,
+            token=token,
+            version=version,
+            duration_s=self._settings.lease_s,
+        )
+
+
+def _complete(entry: Entry, delivery: Delivery) -> tuple[Message, ...]:
+    """Return what is to be published; a dead letter too large to be stored takes its bytes from the delivery."""
+    if not entry.needs_delivery:
+        return entry.messages
+    return tuple(
+        replace(message, data=delivery.data) if message.topic == DEAD_LETTER_TOPIC else message
+        for message in entry.messages
+    )
+
+
+def _kind(error: BaseException) -> str:
+    return type(error).__name__

@@ -1,0 +1,68 @@
+"""What the inbox is given: settings, the work on one event, and the test hook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from expert_bot.delivery import Message
+from expert_bot.ports import Write
+from expert_bot.schemas.dead_letter import CauseOfDeath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxSettings:
+    """`lease_s`: how long a claim lasts without a heartbeat. `retention`: how long a finished event is remembered.
+
+    `max_attempts`: failed attempts after which an event is dead-lettered; crashes are not counted.
+    """
+
+    lease_s: float = 30.0
+    retention: timedelta = timedelta(days=46)
+    max_attempts: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is to happen, all or none: messages to publish and documents to write."""
+
+    messages: tuple[Message, ...] = ()
+    writes: tuple[Write, ...] = ()
+
+
+class Work(Protocol):
+    """The work on one event, as the inbox sees it."""
+
+    @property
+    def timeout_s(self) -> float:
+        """Time one `decide` may take."""
+        ...
+
+    @property
+    def handler(self) -> str:
+        """Name of the handler, `""` if none knows the event."""
+        ...
+
+    async def decide(self) -> Decision:
+        """Decide without effects; may be called again. Raises PermanentError, TransientError, or anything by mistake."""
+        ...
+
+    def explain_death(self, cause: CauseOfDeath) -> tuple[Message, ...]:
+        """Return what tells the requester that the event died (the dead letter itself is the inbox's)."""
+        ...
+
+
+class Failpoints(Protocol):
+    """Test hook: told of every protocol step; may raise, sleep, or end the process."""
+
+    async def reach(self, point: str) -> None:
+        """Be told that a step is about to be passed: P0 claim, P1 decide, P2 commit, P3 publish, P4 mark, P5 settle."""
+        ...
+
+
+class NoFailpoints:
+    """Nothing happens at any step: production."""
+
+    async def reach(self, point: str) -> None:
+        """Do nothing."""

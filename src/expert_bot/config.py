@@ -34,7 +34,9 @@ class Mode(StrEnum):
 class Settings(BaseSettings):
     """Everything that can be set from outside. Durations in seconds, sizes in bytes."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     mode: Annotated[Mode, Field(description="Where documents, messages and analytics live.")] = Mode.EMBEDDED
     data_dir: Annotated[Path, Field(description="Folder of the embedded files (SQLite, DuckDB).")] = Path(
@@ -84,6 +86,9 @@ class Settings(BaseSettings):
         Literal["auto", "json", "console"],
         Field(description="`auto`: console on a terminal, JSON elsewhere."),
     ] = "auto"
+    commit: Annotated[
+        str, Field(max_length=64, description="Source revision that `/api/v1/version` reports.")
+    ] = "unknown"
     host: Annotated[
         str | None, Field(description="Address to listen on; default loopback, all on Cloud Run.")
     ] = None
@@ -158,13 +163,12 @@ def variable_name(field: str) -> str:
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    known = sorted(
-        name for field in Settings.model_fields if (name := variable_name(field)).startswith(PREFIX)
-    )
+    known = sorted(variable_name(field) for field in Settings.model_fields)
     for variable, value in environ.items():
         if variable.startswith(PREFIX) and variable not in known:
-            close = difflib.get_close_matches(variable, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+            # compared without the prefix, which would make everything look alike
+            close = difflib.get_close_matches(variable[len(PREFIX) :].lower(), Settings.model_fields, n=1)
+            hint = f"did you mean {variable_name(close[0])}?" if close else f"known: {', '.join(known)}"
             raise SettingError(f"{variable}={value!r} is not a setting; {hint}")
 
 

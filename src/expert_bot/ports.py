@@ -22,7 +22,10 @@ Value = None | bool | int | float | str | bytes | datetime | list["Value"] | dic
 Fields = dict[str, Value]
 
 Version = NewType("Version", str)
-"""The store's own mark of a document's last change: opaque, differs after every write to that document."""
+"""The store's own mark of a document's last change: opaque, differs after every write that changed that document.
+
+Firestore keeps the mark when a write left every field as it was: a write that must be noticed carries something new.
+"""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _UNUSABLE_ID: Final = re.compile(r"\.{1,2}|__.*__|.*/.*", re.DOTALL)

@@ -248,7 +248,8 @@ class Inbox:
             await asyncio.shield(asyncio.ensure_future(self._give_up(lease, {})))
             raise
         except TransientError:
-            await self._give_up(lease, {})
+            if lease.key not in self._published:  # only this process knows that nothing is left but the mark
+                await self._give_up(lease, {})
             raise
         return Ack() if entry.outcome == REPLIED else DeadLetter(entry.outcome)
 

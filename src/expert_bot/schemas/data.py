@@ -29,7 +29,7 @@ def parse_data(event: CloudEvent, event_type: EventType, max_bytes: int) -> Base
     try:
         return event_type.data.model_validate(document)
     except ValidationError as error:
-        raise PermanentError("schema-violation", _describe_violations(error)) from error
+        raise PermanentError("schema-violation", describe_violations(error)) from error
 
 
 def check_size(data: bytes, max_bytes: int) -> None:
@@ -38,7 +38,8 @@ def check_size(data: bytes, max_bytes: int) -> None:
         raise MalformedEventError("payload-too-large", f"{len(data)} bytes; at most {max_bytes} are allowed")
 
 
-def _describe_violations(error: ValidationError) -> str:
+def describe_violations(error: ValidationError) -> str:
+    """Return one line that names each wrong member and what is allowed, never its value."""
     violations = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [
         f"{'.'.join(str(part)[:60] for part in violation['loc']) or 'data'}: {violation['msg']}"

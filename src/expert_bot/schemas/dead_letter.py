@@ -9,12 +9,13 @@ from typing import Final
 
 from expert_bot import __version__
 from expert_bot.delivery import Delivery, Message
-from expert_bot.schemas.envelope import format_timestamp
+from expert_bot.schemas.envelope import MAX_ATTRIBUTE_BYTES, format_timestamp
 
 DEAD_LETTER_TOPIC: Final = "expert-bot-dead-letters"
 PREFIX: Final = "dl-"
 MAX_DETAIL_BYTES: Final = 900
 MAX_ATTRIBUTES: Final = 100
+MAX_ATTRIBUTE_NAME_BYTES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,11 @@ def encode_dead_letter(delivery: Delivery, cause: CauseOfDeath) -> Message:
     """Build the dead letter for a delivery: the same bytes and attributes, plus `dl-*`.
 
     Keeps within Pub/Sub's 100 attributes: where the original leaves no room, its own non-CloudEvents attributes give
-    way and `dl-dropped` says how many. Earlier `dl-*` attributes are replaced, but `dl-replays` counts on.
+    way; so does what no message can carry (HTTP headers can hold it). `dl-dropped` says how many. Earlier `dl-*`
+    attributes are replaced, but `dl-replays` and `dl-first-publish` stay.
     """
-    original = {name: value for name, value in delivery.attributes.items() if not name.startswith(PREFIX)}
+    carried = {name: value for name, value in delivery.attributes.items() if _can_be_carried(name, value)}
+    original = {name: value for name, value in carried.items() if not name.startswith(PREFIX)}
     marks = {
         "dl-reason": cause.reason,
         "dl-class": cause.error_class,
@@ -78,19 +81,18 @@ def encode_dead_letter(delivery: Delivery, cause: CauseOfDeath) -> Message:
         "dl-handler": cause.handler or "none",
         "dl-attempts": str(cause.attempts),
         "dl-version": __version__,
-        "dl-replays": delivery.attributes.get("dl-replays", "0"),
+        "dl-replays": carried.get("dl-replays", "0"),
         "dl-subscription": delivery.subscription,
     }
     if delivery.published_at is not None:
-        marks["dl-first-publish"] = delivery.attributes.get(
+        marks["dl-first-publish"] = carried.get(
             "dl-first-publish", format_timestamp(delivery.published_at.astimezone(UTC))
         )
     room = MAX_ATTRIBUTES - len(marks) - 1
-    if len(original) > room:
-        kept = sorted(original, key=lambda name: not (name.startswith("ce-") or name == "content-type"))[
-            :room
-        ]
-        marks["dl-dropped"] = str(len(original) - len(kept))
+    kept = sorted(original, key=lambda name: not (name.startswith("ce-") or name == "content-type"))[:room]
+    dropped = len(delivery.attributes) - len(carried) + len(original) - len(kept)
+    if dropped:
+        marks["dl-dropped"] = str(dropped)
         original = {name: original[name] for name in kept}
     return Message(topic=DEAD_LETTER_TOPIC, data=delivery.data, attributes=original | marks)
 
@@ -100,3 +102,16 @@ def one_ascii_line(text: str) -> str:
     flat = " ".join(text.split()).encode("ascii", "replace").decode("ascii")
     printable = "".join(char if char.isprintable() else "?" for char in flat)
     return printable[:MAX_DETAIL_BYTES] or "no detail"
+
+
+def _can_be_carried(name: str, value: str) -> bool:
+    """Tell whether Pub/Sub takes this attribute. Source: https://cloud.google.com/pubsub/quotas#resource_limits."""
+    try:
+        name_bytes, value_bytes = len(name.encode()), len(value.encode())
+    except UnicodeEncodeError:  # a header's byte that is not UTF-8
+        return False
+    return (
+        0 < name_bytes <= MAX_ATTRIBUTE_NAME_BYTES
+        and value_bytes <= MAX_ATTRIBUTE_BYTES
+        and not name.startswith("goog")
+    )

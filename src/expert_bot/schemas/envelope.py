@@ -15,6 +15,9 @@ from expert_bot.errors import MalformedEventError
 
 SPEC_VERSION: Final = "1.0"
 JSON_MEDIA_TYPE: Final = "application/json"
+CORE_ATTRIBUTES: Final = frozenset(
+    {"specversion", "id", "source", "type", "time", "datacontenttype", "dataschema", "subject"}
+)
 MAX_ATTRIBUTE_BYTES: Final = 1024  # what a Pub/Sub attribute or ordering key can hold
 _EXTENSION_NAME: Final = re.compile(r"[a-z0-9]{1,100}")
 _FORBIDDEN_CHARS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -53,6 +56,8 @@ def build_event(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
     for name, value in attributes.items():
         if not _EXTENSION_NAME.fullmatch(name):
             raise _wrong(f"attribute name {name[:60]!a} must be 1..100 characters of a-z and 0-9")
+        if name == "data":  # the specification reserves it: structured mode could not tell it from the data
+            raise _wrong("attribute name data is reserved")
         if not value or _FORBIDDEN_CHARS.search(value) or len(value.encode()) > MAX_ATTRIBUTE_BYTES:
             raise _wrong(
                 f"attribute {name} must be 1..{MAX_ATTRIBUTE_BYTES} bytes without control characters"
@@ -72,7 +77,7 @@ def build_event(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
         datacontenttype=attributes.get("datacontenttype", JSON_MEDIA_TYPE),
         dataschema=attributes.get("dataschema"),
         subject=attributes.get("subject"),
-        extensions={name: value for name, value in attributes.items() if name not in _CORE_ATTRIBUTES},
+        extensions={name: value for name, value in attributes.items() if name not in CORE_ATTRIBUTES},
     )
 
 
@@ -91,7 +96,7 @@ def context_attributes(event: CloudEvent) -> dict[str, str]:
 
 
 def parse_timestamp(name: str, text: str) -> datetime:
-    """Parse an RFC 3339 timestamp (CloudEvents type Timestamp); digits past microseconds are cut.
+    """Parse an RFC 3339 timestamp (CloudEvents type Timestamp); in UTC; digits past microseconds are cut.
 
     Raises MalformedEventError(`not-a-cloudevent`) naming the attribute.
     """
@@ -100,9 +105,9 @@ def parse_timestamp(name: str, text: str) -> datetime:
         day, clock, fraction, zone = match.groups()
         micros = (fraction or ".0")[:7]
         try:
-            return datetime.fromisoformat(f"{day}T{clock}{micros}{zone.upper()}")
-        except ValueError:
-            pass  # a shape like 2023-02-30: reported below like any other wrong timestamp
+            return datetime.fromisoformat(f"{day}T{clock}{micros}{zone.upper()}").astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass  # a shape like 2023-02-30, or before year 1 in UTC: reported below like any wrong timestamp
     raise _wrong(f"attribute {name} must be an RFC 3339 timestamp such as 2023-05-02T09:30:00Z")
 
 
@@ -119,8 +124,3 @@ def is_json_media_type(media_type: str) -> bool:
 
 def _wrong(detail: str) -> MalformedEventError:
     return MalformedEventError("not-a-cloudevent", detail)
-
-
-_CORE_ATTRIBUTES: Final = frozenset(
-    {"specversion", "id", "source", "type", "time", "datacontenttype", "dataschema", "subject"}
-)

@@ -13,7 +13,13 @@ from typing import Final
 from expert_bot.delivery import Message
 from expert_bot.errors import MalformedEventError
 from expert_bot.schemas import strict_json
-from expert_bot.schemas.envelope import CloudEvent, build_event, context_attributes, is_json_media_type
+from expert_bot.schemas.envelope import (
+    CORE_ATTRIBUTES,
+    CloudEvent,
+    build_event,
+    context_attributes,
+    is_json_media_type,
+)
 
 CONTENT_TYPE: Final = "content-type"
 PREFIX: Final = "ce-"
@@ -86,7 +92,8 @@ def _decode_structured(content_type: str, data: bytes) -> CloudEvent:
             "not-a-cloudevent",
             f"content-type {content_type[:80]!a} is not supported; use {STRUCTURED_MEDIA_TYPE} or binary mode",
         )
-    document = strict_json.loads(data)
+    # the envelope is one level: data may be as deep here as in binary mode
+    document = strict_json.loads(data, max_depth=strict_json.MAX_DEPTH + 1)
     if not isinstance(document, dict):
         raise MalformedEventError("not-a-cloudevent", "a structured event must be a JSON object")
     payload = _structured_payload(document)
@@ -116,17 +123,15 @@ def _structured_payload(document: dict[str, strict_json.JsonValue]) -> bytes:
 
 
 def _canonical(name: str, value: strict_json.JsonValue) -> str:
-    """CloudEvents' string form of an attribute value: Boolean, Integer (32 bit) or String; nothing else is allowed."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if (
-        isinstance(value, int)
-        and -(2**31) <= value < 2**31
-        and name not in ("id", "source", "type", "specversion")
-    ):
-        return str(value)
+    """CloudEvents' string form of an attribute value: String; in extensions also Boolean and Integer (32 bit)."""
     if isinstance(value, str):
         return value
+    if name in CORE_ATTRIBUTES:
+        raise MalformedEventError("not-a-cloudevent", f"attribute {name} must be a string")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and -(2**31) <= value < 2**31:
+        return str(value)
     raise MalformedEventError(
         "not-a-cloudevent", f"attribute {name[:60]!a} must be a string, a boolean or a 32-bit integer"
     )

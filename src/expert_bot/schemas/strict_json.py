@@ -22,11 +22,11 @@ _STRUCTURE: Final = re.compile(
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
-def loads(data: bytes) -> JsonValue:
+def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> JsonValue:
     """Parse UTF-8 JSON bytes.
 
     Raises MalformedEventError with reason `invalid-encoding` (not UTF-8, byte order mark, lone surrogate escape),
-    `nesting-too-deep` (more than 32 levels) or `invalid-json` (everything else, duplicate keys and NaN included).
+    `nesting-too-deep` (more than `max_depth` levels) or `invalid-json` (everything else, duplicate keys and NaN included).
     """
     try:
         text = data.decode("utf-8")
@@ -36,7 +36,7 @@ def loads(data: bytes) -> JsonValue:
         ) from error
     if text.startswith("\ufeff"):
         raise MalformedEventError("invalid-encoding", "data must be UTF-8 without a byte order mark")
-    _check_depth(data)
+    _check_depth(data, max_depth)
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -53,17 +53,17 @@ def dumps(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 
 
-def _check_depth(data: bytes) -> None:
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:  # the usual case: cannot be too deep
+def _check_depth(data: bytes, max_depth: int) -> None:
+    if data.count(b"[") + data.count(b"{") <= max_depth:  # the usual case: cannot be too deep
         return
     depth = 0
     for token in _STRUCTURE.finditer(data):
         match token.group():
             case b"[" | b"{":
                 depth += 1
-                if depth > MAX_DEPTH:
+                if depth > max_depth:
                     raise MalformedEventError(
-                        "nesting-too-deep", f"JSON may be nested at most {MAX_DEPTH} levels deep"
+                        "nesting-too-deep", f"JSON may be nested at most {max_depth} levels deep"
                     )
             case b"]" | b"}":
                 depth -= 1

@@ -1,0 +1,241 @@
+"""The command line: `expert-bot`, also `python -m expert_bot`. Thin: each command reads its input and shows a result."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final
+
+import typer
+from pydantic import ValidationError
+from rich.progress import Progress
+
+from expert_bot import __version__, show
+from expert_bot.app import open_adapters
+from expert_bot.client import ask as ask_bot
+from expert_bot.client import make_request
+from expert_bot.config import Mode, Settings, load_settings
+from expert_bot.demo import run_demo
+from expert_bot.errors import ExpertBotError, SettingError, TransientError, UsageError
+from expert_bot.ingest import ImportReport, import_consumption
+from expert_bot.schemas import contract as contracts
+from expert_bot.schemas.data import describe_violations
+from expert_bot.schemas.envelope import CloudEvent
+from expert_bot.schemas.events.chat import FAMILY, ChatRequested
+from expert_bot.schemas.topology import topology
+from expert_bot.service import Worker, run_service
+from expert_bot.telemetry import configure_logging
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_TRY_AGAIN: Final = 75
+
+app = typer.Typer(
+    name="expert-bot",
+    help="Answers Spanish households' electricity questions: CloudEvents in, true numbers out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+import_app = typer.Typer(help="Load data.", no_args_is_help=True)
+topics_app = typer.Typer(help="Topics and subscriptions.", no_args_is_help=True)
+contract_app = typer.Typer(
+    help="The generated contract: AsyncAPI, JSON Schemas, topic manifest.", no_args_is_help=True
+)
+app.add_typer(import_app, name="import")
+app.add_typer(topics_app, name="topics")
+app.add_typer(contract_app, name="contract")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
+User = Annotated[str, typer.Option("--user", help="The user's account id.")]
+Root = Annotated[Path, typer.Option("--root", help="The repository's root.", exists=True, file_okay=False)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(as_json: AsJson = False) -> None:
+    """Show the whole way of one question, with a simulated household, in embedded mode."""
+    settings = _start(quiet=True)
+    run = asyncio.run(run_demo(settings, announce=show.silent if as_json else show.step))
+    if as_json:
+        _print_json({**show.exchange(run.request, run.reply), "timings_s": run.timings_s})
+    else:
+        show.demo(run, settings)
+
+
+@app.command()
+def serve() -> None:
+    """Run the HTTP surface and the consumers until SIGTERM."""
+    asyncio.run(run_service(_start(), with_http=True))
+
+
+@app.command()
+def work() -> None:
+    """Run the consumers until SIGTERM."""
+    asyncio.run(run_service(_start(), with_http=False))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in Spanish.")],
+    user: User,
+    conversation: Annotated[str | None, typer.Option(help="Continue this conversation.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a chat request event and print its reply. In embedded mode this process also does the work."""
+    settings = _start(quiet=True)
+    try:
+        data = ChatRequested(
+            message=question, user_id=user, source="expert_bot_cli", conversation_id=conversation
+        )
+    except ValidationError as error:
+        raise UsageError(describe_violations(error)) from error
+    started = time.perf_counter()
+    request, reply = asyncio.run(_ask(settings, data))
+    if as_json:
+        _print_json(
+            {**show.exchange(request, reply), "took_ms": round((time.perf_counter() - started) * 1000, 1)}
+        )
+    else:
+        show.reply(reply)
+    if reply.type == FAMILY.failed.name:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@import_app.command("consumption")
+def import_consumption_file(
+    file: Annotated[
+        Path, typer.Argument(help="CSV: fecha,hora,consumo,met_obtencion[,datetime]; END-of-hour labels.")
+    ],
+    user: User,
+    as_json: AsJson = False,
+) -> None:
+    """Load a household's hourly consumption and refresh its profile; loading it twice changes nothing."""
+    settings = _start(quiet=True)
+    try:
+        source, size = file.open("rb"), file.stat().st_size
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    with source, Progress(transient=True, console=show.progress_console, disable=as_json) as progress:
+        lines = progress.wrap_file(source, total=size, description=f"Reading {file.name}")
+        report = asyncio.run(_import(settings, lines, user))
+    if as_json:
+        _print_json(show.import_report(report))
+    else:
+        show.imported(report)
+    if not report.accepted:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@topics_app.command("apply")
+def apply_topics(as_json: AsJson = False) -> None:
+    """Create the topics and subscriptions that are missing (embedded bus and emulator; Terraform in the cloud)."""
+    settings = _start(quiet=True)
+
+    async def apply() -> dict[str, list[str]]:
+        async with open_adapters(settings) as adapters:
+            report = await adapters.require_admin().apply(topology())
+            return {"created": list(report.created), "existing": list(report.existing)}
+
+    report = asyncio.run(apply())
+    if as_json:
+        _print_json(report)
+    else:
+        show.names("created", report["created"])
+        show.names("already there", report["existing"])
+
+
+@contract_app.command("write")
+def write_contract(root: Root = Path()) -> None:
+    """Write every generated contract file below the repository's root."""
+    for path, text in contracts.generated_files().items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, "utf-8")
+        typer.echo(path)
+
+
+@contract_app.command("check")
+def check_contract(root: Root = Path()) -> None:
+    """Fail if a generated contract file is missing, outdated or left over."""
+    drifted = contracts.find_drift(root)
+    if drifted:
+        raise ExpertBotError(
+            f"out of date: {', '.join(drifted)}; run `expert-bot contract write` and commit the result"
+        )
+    typer.echo("the contract files are up to date")
+
+
+@contract_app.command("show")
+def show_contract() -> None:
+    """Print the AsyncAPI document."""
+    typer.echo(contracts.generated_files()[contracts.ASYNCAPI_PATH])
+
+
+async def _ask(settings: Settings, data: ChatRequested) -> tuple[CloudEvent, CloudEvent]:
+    async with open_adapters(settings) as adapters:
+        request = make_request(FAMILY, data, asked_at=adapters.clock.now())
+        worker = Worker(settings, adapters) if settings.mode is Mode.EMBEDDED else None
+        if worker is not None:
+            worker.start()
+        try:
+            return request, await ask_bot(adapters, FAMILY, request, timeout_s=settings.ask_timeout_s)
+        finally:
+            if worker is not None:
+                await worker.drain()
+
+
+async def _import(settings: Settings, lines: BinaryIO, user: str) -> ImportReport:
+    async with open_adapters(settings) as adapters:
+        return await import_consumption(
+            lines,
+            user,
+            adapters.require_analytics(),
+            adapters.documents,
+            adapters.clock,
+            adapters.identity,
+        )
+
+
+def _start(*, quiet: bool = False) -> Settings:
+    settings = load_settings()
+    configure_logging(
+        "error" if quiet and settings.log_level == "info" else settings.log_level, settings.log_format
+    )
+    return settings
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong use or setting, 75 try again later."""
+    try:
+        app()
+    except (UsageError, SettingError) as error:
+        _fail(error, EXIT_USAGE)
+    except TransientError as error:
+        _fail(error, EXIT_TRY_AGAIN)
+    except ExpertBotError as error:
+        _fail(error, EXIT_FAILED)
+
+
+def _fail(error: ExpertBotError, code: int) -> None:
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

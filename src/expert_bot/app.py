@@ -1,0 +1,185 @@
+"""The composition root: the only place that picks adapters and wires the core over them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from expert_bot.config import Mode, Settings
+from expert_bot.delivery import Delivery, Outcome
+from expert_bot.dispatch import ANY_SOURCE, Dispatcher
+from expert_bot.errors import UsageError
+from expert_bot.handlers import all_handlers
+from expert_bot.inbox.protocol import Inbox
+from expert_bot.inbox.work import Failpoints, InboxSettings
+from expert_bot.ports import Analytics, BusAdmin, Clock, Consumer, Documents, Identity, Publisher
+from expert_bot.schemas.families import families_by_subscription
+from expert_bot.schemas.topology import topology
+
+Process = Callable[[Delivery], Awaitable[Outcome]]
+
+
+class MakeConsumer(Protocol):
+    """Makes the consumer of one subscription on whichever bus was picked."""
+
+    def __call__(self, subscription: str, process: Process, *, ordered: bool) -> Consumer:
+        """Return a consumer that has not started yet."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the current instant, aware, UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """Everything outside, behind its ports. `admin` is None where topics and subscriptions are Terraform's; `analytics` where none is connected yet."""
+
+    documents: Documents
+    publisher: Publisher
+    identity: Identity
+    clock: Clock
+    make_consumer: MakeConsumer
+    admin: BusAdmin | None = None
+    analytics: Analytics | None = None
+
+    def require_admin(self) -> BusAdmin:
+        """Return the admin. Raises UsageError where topics and subscriptions are Terraform's."""
+        if self.admin is None:
+            raise UsageError(
+                "in cloud mode topics and subscriptions are created by Terraform, from infra/topics.json"
+            )
+        return self.admin
+
+    def require_analytics(self) -> Analytics:
+        """Return the analytics. Raises UsageError where none is connected."""
+        if self.analytics is None:
+            raise UsageError(
+                "no analytics store is connected in cloud mode; use EXPERT_BOT_MODE=embedded or emulators"
+            )
+        return self.analytics
+
+
+@asynccontextmanager
+async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
+    """Open the adapters that the mode asks for; close them afterwards, the publisher first."""
+    adapters = _embedded_adapters(settings) if settings.mode is Mode.EMBEDDED else _google_adapters(settings)
+    try:
+        if settings.mode is Mode.EMBEDDED:
+            await adapters.require_admin().apply(topology())
+        yield adapters
+    finally:
+        await adapters.publisher.close()
+        await adapters.documents.close()
+        if adapters.analytics is not None:
+            await adapters.analytics.close()
+
+
+def build_dispatcher(
+    settings: Settings, adapters: Adapters, *, failpoints: Failpoints | None = None
+) -> tuple[Dispatcher, Inbox]:
+    """Wire the core: every event family and handler that exists, over the given adapters."""
+    inbox = Inbox(
+        documents=adapters.documents,
+        publisher=adapters.publisher,
+        clock=adapters.clock,
+        settings=InboxSettings(
+            lease_s=settings.lease_s,
+            retention=timedelta(days=settings.dedup_retention_days),
+            max_attempts=settings.max_attempts,
+        ),
+        failpoints=failpoints,
+    )
+    dispatcher = Dispatcher(
+        inbox=inbox,
+        publisher=adapters.publisher,
+        documents=adapters.documents,
+        identity=adapters.identity,
+        clock=adapters.clock,
+        families=families_by_subscription(),
+        handlers=all_handlers(),
+        source=settings.source,
+        allowed_sources=settings.allowed_sources or (ANY_SOURCE,),
+    )
+    return dispatcher, inbox
+
+
+def _embedded_adapters(settings: Settings) -> Adapters:
+    # Adapters are imported where they are picked, so that a mode pays only for its own libraries.
+    from expert_bot.consumers.embedded import EmbeddedConsumer  # noqa: PLC0415
+    from expert_bot.publishers.embedded import EmbeddedPublisher  # noqa: PLC0415
+    from expert_bot.storage.duckdb_analytics import DuckdbAnalytics  # noqa: PLC0415
+    from expert_bot.storage.sqlite_bus import SqliteBus  # noqa: PLC0415
+    from expert_bot.storage.sqlite_documents import SqliteDocuments  # noqa: PLC0415
+    from expert_bot.storage.sqlite_file import SqliteFile  # noqa: PLC0415
+    from expert_bot.storage.users_identity import UsersIdentity  # noqa: PLC0415
+
+    folder = settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"EXPERT_BOT_DATA_DIR={str(folder)!r} cannot be used: {error.strerror}") from error
+    clock = SystemClock()
+    documents = SqliteDocuments(SqliteFile(folder / "documents.sqlite3"))
+    bus = SqliteBus(SqliteFile(folder / "bus.sqlite3"), clock=clock)
+
+    def make_consumer(subscription: str, process: Process, *, ordered: bool) -> Consumer:  # noqa: ARG001  # the bus knows
+        return EmbeddedConsumer(bus, subscription, process, max_in_flight=settings.max_in_flight)
+
+    return Adapters(
+        documents=documents,
+        publisher=EmbeddedPublisher(bus),
+        identity=UsersIdentity(documents),
+        clock=clock,
+        make_consumer=make_consumer,
+        admin=bus,
+        analytics=DuckdbAnalytics(folder / "analytics.duckdb"),
+    )
+
+
+def _google_adapters(settings: Settings) -> Adapters:
+    from expert_bot.consumers.pull import PullConsumer  # noqa: PLC0415
+    from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415
+    from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415
+    from expert_bot.publishers.pubsub_channel import open_channel  # noqa: PLC0415
+    from expert_bot.storage.firestore_documents import FirestoreDocuments  # noqa: PLC0415
+    from expert_bot.storage.users_identity import UsersIdentity  # noqa: PLC0415
+
+    in_cloud = settings.mode is Mode.CLOUD
+    channel = open_channel(emulator_host=settings.pubsub_emulator_host)
+    documents = FirestoreDocuments(project=settings.project, emulator_host=settings.firestore_emulator_host)
+
+    def make_consumer(subscription: str, process: Process, *, ordered: bool) -> Consumer:
+        return PullConsumer(
+            channel=channel,
+            project=settings.project,
+            subscription=subscription,
+            process=process,
+            streams=settings.streams,
+            max_in_flight=settings.max_in_flight,
+            ordered=ordered,
+        )
+
+    return Adapters(
+        documents=documents,
+        publisher=PubsubPublisher(channel=channel, project=settings.project),
+        identity=UsersIdentity(documents),
+        clock=SystemClock(),
+        make_consumer=make_consumer,
+        admin=None if in_cloud else PubsubAdmin(channel=channel, project=settings.project),
+        analytics=None if in_cloud else _local_duckdb(settings),
+    )
+
+
+def _local_duckdb(settings: Settings) -> Analytics:
+    from expert_bot.storage.duckdb_analytics import DuckdbAnalytics  # noqa: PLC0415
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return DuckdbAnalytics(settings.data_dir / "analytics.duckdb")

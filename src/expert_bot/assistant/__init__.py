@@ -1,0 +1,1 @@
+"""The chat engine: understand a question, look the figures up in the profile, phrase the answer. Pure, no clock."""

@@ -1,0 +1,1 @@
+"""The HTTP surface: a thin aiohttp application over the same dispatcher as every other transport."""

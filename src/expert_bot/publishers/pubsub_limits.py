@@ -1,0 +1,47 @@
+"""What Pub/Sub accepts in one message, checked before anything is sent.
+
+Source: https://cloud.google.com/pubsub/quotas#resource_limits. The emulator enforces none of these but the size.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from expert_bot.delivery import Message
+from expert_bot.errors import MessageRefusedError
+
+MAX_DATA_BYTES: Final = 10_000_000
+MAX_ATTRIBUTES: Final = 100
+MAX_ATTRIBUTE_NAME_BYTES: Final = 256
+MAX_ATTRIBUTE_VALUE_BYTES: Final = 1024
+MAX_ORDERING_KEY_BYTES: Final = 1024
+RESERVED_PREFIX: Final = "goog"
+
+
+def check_limits(message: Message) -> None:
+    """Raise MessageRefusedError, naming the limit, if Pub/Sub could never accept this message."""
+    if len(message.data) > MAX_DATA_BYTES:
+        raise MessageRefusedError(
+            "payload-too-large", f"data has {len(message.data)} bytes; at most {MAX_DATA_BYTES} are allowed"
+        )
+    if not message.data and not message.attributes:
+        raise _refused("a message needs data or at least one attribute")
+    if len(message.attributes) > MAX_ATTRIBUTES:
+        raise _refused(f"{len(message.attributes)} attributes; at most {MAX_ATTRIBUTES} are allowed")
+    if len(message.ordering_key.encode()) > MAX_ORDERING_KEY_BYTES:
+        raise _refused(f"the ordering key is longer than {MAX_ORDERING_KEY_BYTES} bytes")
+    for name, value in message.attributes.items():
+        _check_attribute(name, value)
+
+
+def _check_attribute(name: str, value: str) -> None:
+    if not name or len(name.encode()) > MAX_ATTRIBUTE_NAME_BYTES:
+        raise _refused(f"attribute name {name[:60]!a} must have 1..{MAX_ATTRIBUTE_NAME_BYTES} bytes")
+    if name.startswith(RESERVED_PREFIX):
+        raise _refused(f"attribute name {name[:60]!a} must not start with {RESERVED_PREFIX!r}")
+    if len(value.encode()) > MAX_ATTRIBUTE_VALUE_BYTES:
+        raise _refused(f"attribute {name[:60]!a} is longer than {MAX_ATTRIBUTE_VALUE_BYTES} bytes")
+
+
+def _refused(detail: str) -> MessageRefusedError:
+    return MessageRefusedError("message-refused", detail)

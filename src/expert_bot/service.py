@@ -1,0 +1,167 @@
+"""A running service: start order, the relay, SIGTERM, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from expert_bot import __version__
+from expert_bot.app import Adapters, build_dispatcher, open_adapters
+from expert_bot.config import Mode, Settings
+from expert_bot.errors import BusUnavailableError, SettingError, TransientError
+from expert_bot.http.health import Check, Readiness, health_routes
+from expert_bot.http.push import push_routes
+from expert_bot.http.server import make_app
+from expert_bot.inbox.work import Failpoints
+from expert_bot.schemas.families import families_by_subscription
+from expert_bot.schemas.topology import PUSH_ACK_DEADLINE_S
+
+STALLED_AFTER_S: Final = 60.0
+STOP_WITHIN_S: Final = 8.5
+_PUSH_MARGIN_S: Final = 30.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Consumers of every family's requests, and the relay that completes what dead workers left."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        adapters: Adapters,
+        *,
+        pull: bool = True,
+        failpoints: Failpoints | None = None,
+    ) -> None:
+        self.dispatcher, self._inbox = build_dispatcher(settings, adapters, failpoints=failpoints)
+        self._settings = settings
+        self._consumers = [
+            adapters.make_consumer(subscription, self.dispatcher.process, ordered=True)
+            for subscription in (families_by_subscription() if pull else ())
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start consuming and relaying."""
+        self._tasks = [asyncio.create_task(consumer.run()) for consumer in self._consumers]
+        self._tasks.append(asyncio.create_task(self._relay()))
+
+    async def until_broken(self) -> None:
+        """Return only by raising what broke a consumer or the relay: a mistake of ours, since they survive outages."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def drain(self) -> None:
+        """Stop taking work, let running handlers finish for `drain_s`, hand the rest back."""
+        self._tasks[-1].cancel()
+        await asyncio.gather(*(consumer.drain(self._settings.drain_s) for consumer in self._consumers))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def check_stall(self) -> None:
+        """Raise BusUnavailableError if a consumer has not heard from the bus for a minute."""
+        stalled_s = max((consumer.stalled_for_s() for consumer in self._consumers), default=0.0)
+        if stalled_s > STALLED_AFTER_S:
+            raise BusUnavailableError(f"no answer from the bus for {stalled_s:.0f} s")
+
+    async def _relay(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.relay_every_s)
+            try:
+                completed = await self._inbox.sweep()
+            except TransientError as error:
+                _log.warning("relay_failed", error=type(error).__name__)
+            else:
+                if completed:
+                    _log.info("relay_completed", events=completed)
+
+
+async def run_service(settings: Settings, *, with_http: bool, failpoints: Failpoints | None = None) -> None:
+    """Run until SIGTERM or SIGINT, then drain and return within 9 s.
+
+    A signal during start stops the start; a second signal changes nothing, not even after the return. Raises
+    SettingError if the port is not free.
+    """
+    with _stop_signals() as stop:
+        async with open_adapters(settings) as adapters:
+            worker = Worker(settings, adapters, pull=settings.pull or not with_http, failpoints=failpoints)
+            readiness = Readiness(_checks(adapters, worker))
+            server = await _start_http(settings, worker, readiness) if with_http else None
+            _warn_about_mode(settings)
+            worker.start()
+            _log.info("service_started", mode=settings.mode.value, version=__version__, http=_address(server))
+            broken = asyncio.create_task(worker.until_broken())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((broken, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            broken.cancel()  # draining ends the worker's tasks: no longer a sign that something broke
+            _log.info("service_stopping")
+            readiness.stop()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_WITHIN_S):
+                    await asyncio.gather(worker.drain(), server.cleanup() if server else asyncio.sleep(0))
+            if broken.done() and not broken.cancelled():
+                broken.result()
+    _log.info("service_stopped")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+            signal.signal(
+                number, signal.SIG_IGN
+            )  # the process is leaving: the default would kill it on the way
+
+
+def _checks(adapters: Adapters, worker: Worker) -> dict[str, Check]:
+    checks: dict[str, Check] = {
+        "documents": adapters.documents.ping,
+        "bus": adapters.publisher.ping,
+        "consumers": worker.check_stall,
+    }
+    if adapters.analytics is not None:
+        checks["analytics"] = adapters.analytics.ping
+    return checks
+
+
+async def _start_http(settings: Settings, worker: Worker, readiness: Readiness) -> web.AppRunner:
+    version = {"version": __version__, "commit": settings.commit, "mode": settings.mode.value}
+    groups = [health_routes(readiness, version)]
+    if settings.mode is not Mode.CLOUD:  # not authenticated yet: loopback development only
+        deadline_s = PUSH_ACK_DEADLINE_S - _PUSH_MARGIN_S
+        groups.append(push_routes(worker.dispatcher.process, families_by_subscription(), deadline_s))
+    runner = web.AppRunner(make_app(*groups), access_log=None, shutdown_timeout=settings.drain_s)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.listen_host, settings.port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise SettingError(
+            f"PORT='{settings.port}': cannot listen on {settings.listen_host}: {error.strerror}; 0 picks a free port"
+        ) from error
+    return runner
+
+
+def _address(server: web.AppRunner | None) -> str | None:
+    return f"http://{server.addresses[0][0]}:{server.addresses[0][1]}" if server else None
+
+
+def _warn_about_mode(settings: Settings) -> None:
+    if settings.mode is Mode.EMBEDDED:
+        _log.warning("embedded_mode", hint="one machine only: use EXPERT_BOT_MODE=cloud in production")

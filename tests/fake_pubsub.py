@@ -1,0 +1,183 @@
+"""Pub/Sub in this process: answers what it is told to, on a real gRPC server, and records what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc.aio
+from google.protobuf import empty_pb2
+from google.pubsub_v1.types import pubsub as wire
+
+from expert_bot.publishers.pubsub_channel import open_channel
+
+_PublishRequest: Any = wire.PublishRequest.pb()
+_PublishResponse: Any = wire.PublishResponse.pb()
+_GetTopicRequest: Any = wire.GetTopicRequest.pb()
+_Topic: Any = wire.Topic.pb()
+_StreamingPullRequest: Any = wire.StreamingPullRequest.pb()
+_StreamingPullResponse: Any = wire.StreamingPullResponse.pb()
+_AcknowledgeRequest: Any = wire.AcknowledgeRequest.pb()
+_ModifyAckDeadlineRequest: Any = wire.ModifyAckDeadlineRequest.pb()
+_ReceivedMessage: Any = wire.ReceivedMessage.pb()
+
+Hook = Callable[[Any], Awaitable[None]]
+
+
+class RefusalError(Exception):
+    """Raised by a hook: the request is answered with this status."""
+
+    def __init__(self, code: grpc.StatusCode, details: str = "as the test says") -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+
+
+class FakeStream:
+    """One StreamingPull: what was written to it, whether that has ended, and a way to send to it or end it."""
+
+    def __init__(self) -> None:
+        self.half_closed = False
+        self.requests: list[Any] = []
+        self.outbox: asyncio.Queue[Any] = asyncio.Queue()
+
+    def send(self, *received: Any) -> None:
+        """Send received messages in one response."""
+        self.outbox.put_nowait(_StreamingPullResponse(received_messages=received))
+
+    def end(self, code: grpc.StatusCode) -> None:
+        """End the stream with a status, once everything before has been sent."""
+        self.outbox.put_nowait(code)
+
+
+class FakePubsub:
+    """Records requests; `on_publish`, `on_get_topic`, `on_ack`, `on_modify` may wait, or raise RefusalError.
+
+    `published`: texts of each accepted Publish. `acks`, `deadlines`: what was accepted, request by request.
+    """
+
+    def __init__(self) -> None:
+        self.on_publish: Hook = _accept
+        self.on_get_topic: Hook = _accept
+        self.on_ack: Hook = _accept
+        self.on_modify: Hook = _accept
+        self.published: list[list[bytes]] = []
+        self.acks: list[list[str]] = []
+        self.deadlines: list[tuple[list[str], int]] = []
+        self.streams: list[FakeStream] = []
+        self._ids = itertools.count(1)
+
+    @property
+    def acked(self) -> list[str]:
+        """Every acknowledged id, in the order of arrival."""
+        return [ack_id for ack_ids in self.acks for ack_id in ack_ids]
+
+    def returned(self, seconds: int = 0) -> list[str]:
+        """Every id whose deadline was changed to `seconds`, in the order of arrival."""
+        return [ack_id for ack_ids, deadline in self.deadlines if deadline == seconds for ack_id in ack_ids]
+
+    async def publish(self, request: Any, context: Any) -> Any:
+        await _ask(self.on_publish, request, context)
+        self.published.append([message.data for message in request.messages])
+        return _PublishResponse(message_ids=[str(next(self._ids)) for _ in request.messages])
+
+    async def get_topic(self, request: Any, context: Any) -> Any:
+        await _ask(self.on_get_topic, request, context)
+        return _Topic(name=request.topic)
+
+    async def acknowledge(self, request: Any, context: Any) -> Any:
+        await _ask(self.on_ack, request, context)
+        self.acks.append(list(request.ack_ids))
+        return empty_pb2.Empty()
+
+    async def modify(self, request: Any, context: Any) -> Any:
+        await _ask(self.on_modify, request, context)
+        self.deadlines.append((list(request.ack_ids), request.ack_deadline_seconds))
+        return empty_pb2.Empty()
+
+    async def streaming_pull(self, requests: AsyncIterator[Any], context: Any) -> None:
+        stream = FakeStream()
+        self.streams.append(stream)
+        listening = asyncio.create_task(self._listen(stream, requests))
+        try:
+            while not isinstance(item := await stream.outbox.get(), grpc.StatusCode):
+                await context.write(item)
+            if item is not grpc.StatusCode.OK:
+                await context.abort(item, "as the test says")
+        finally:
+            listening.cancel()
+
+    async def _listen(self, stream: FakeStream, requests: AsyncIterator[Any]) -> None:
+        async for request in requests:
+            stream.requests.append(request)
+        stream.half_closed = True
+        stream.end(grpc.StatusCode.OK)
+
+
+@asynccontextmanager
+async def fake_pubsub() -> AsyncIterator[tuple[FakePubsub, grpc.aio.Channel]]:
+    """Run a FakePubsub and yield it with a channel to it."""
+    fake = FakePubsub()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+    server.add_generic_rpc_handlers((_publisher_handlers(fake), _subscriber_handlers(fake)))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = open_channel(emulator_host=f"127.0.0.1:{port}")
+    try:
+        yield fake, channel
+    finally:
+        await channel.close()
+        await server.stop(None)
+
+
+def received(ack_id: str, *, key: str = "", data: bytes = b"x", attempt: int = 0) -> Any:
+    """Build a message as a subscriber receives it."""
+    message = {"data": data, "message_id": f"id-{ack_id}", "ordering_key": key}
+    return _ReceivedMessage(ack_id=ack_id, message=message, delivery_attempt=attempt)
+
+
+def _publisher_handlers(fake: FakePubsub) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler(
+        "google.pubsub.v1.Publisher",
+        {
+            "Publish": _unary(fake.publish, _PublishRequest),
+            "GetTopic": _unary(fake.get_topic, _GetTopicRequest),
+        },
+    )
+
+
+def _subscriber_handlers(fake: FakePubsub) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler(
+        "google.pubsub.v1.Subscriber",
+        {
+            "Acknowledge": _unary(fake.acknowledge, _AcknowledgeRequest),
+            "ModifyAckDeadline": _unary(fake.modify, _ModifyAckDeadlineRequest),
+            "StreamingPull": grpc.stream_stream_rpc_method_handler(
+                fake.streaming_pull,
+                request_deserializer=_StreamingPullRequest.FromString,
+                response_serializer=_StreamingPullResponse.SerializeToString,
+            ),
+        },
+    )
+
+
+def _unary(method: Callable[[Any, Any], Awaitable[Any]], request: Any) -> grpc.RpcMethodHandler:
+    return grpc.unary_unary_rpc_method_handler(
+        method,
+        request_deserializer=request.FromString,
+        response_serializer=lambda response: response.SerializeToString(),
+    )
+
+
+async def _ask(hook: Hook, request: Any, context: Any) -> None:
+    try:
+        await hook(request)
+    except RefusalError as refusal:
+        await context.abort(refusal.code, refusal.details)
+
+
+async def _accept(_request: Any) -> None:
+    return

@@ -1,0 +1,70 @@
+# Everything a newcomer needs. Each target does its own set-up: Python >= 3.11, make and a package index are enough.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/python -m uv
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint fmt bench serve lock contract clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(DEV) ## Create .venv with everything that tests and checks need, from the lock
+
+demo: $(RUNTIME) ## Ask a simulated household's question through real events, in embedded mode
+	$(BIN)/expert-bot demo
+
+test: $(DEV) ## Run every test (emulator tests skip where the emulators are missing, unless CI=true)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint ## Lint, types, imports, contract drift, and the tests that need no emulator
+	$(BIN)/python -m pytest -m "not emulator and not slow" $(PYTEST_ARGS)
+
+lint: $(DEV) ## Format check, lint, types, import rules, contract drift
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/expert-bot contract check
+
+fmt: $(DEV) ## Format the code and apply safe fixes
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+bench: $(DEV) ## Time the full processing path against its floor, in one run; prints and stores ratios
+	$(BIN)/python -m tests.bench.process_path
+
+serve: $(RUNTIME) ## Run the service (HTTP and consumers) in the configured mode
+	$(BIN)/expert-bot serve
+
+contract: $(DEV) ## Write the generated contract files
+	$(BIN)/expert-bot contract write
+
+lock: $(VENV)/bin/python ## Resolve the dependencies again and write the lock files
+	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --all-extras --group dev --upgrade \
+		--generate-hashes --no-annotate --no-header --no-emit-index-url -o locks/dev.txt
+	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 -c locks/dev.txt \
+		--generate-hashes --no-annotate --no-header --no-emit-index-url -o locks/runtime.txt
+
+clean: ## Remove the environment, caches and the embedded data
+	rm -rf $(VENV) .cache .expert-bot .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python >= 3.11 is needed, $$($(PYTHON) --version) found; try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(RUNTIME): pyproject.toml locks/runtime.txt | $(VENV)/bin/python
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r locks/runtime.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+$(DEV): pyproject.toml locks/dev.txt | $(VENV)/bin/python
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r locks/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@ $(RUNTIME)

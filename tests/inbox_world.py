@@ -74,8 +74,11 @@ class RecordingPublisher:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.failures: list[Exception] = []
+        self.gate: asyncio.Event | None = None
 
     async def publish(self, message: Message) -> str:
+        if self.gate is not None:
+            await self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
         self.messages.append(message)

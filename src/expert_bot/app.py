@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from expert_bot.config import Mode, Settings
@@ -70,16 +71,13 @@ class Adapters:
 @asynccontextmanager
 async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
     """Open the adapters that the mode asks for; close them afterwards, the publisher first."""
-    adapters = _embedded_adapters(settings) if settings.mode is Mode.EMBEDDED else _google_adapters(settings)
-    try:
+    async with AsyncExitStack() as stack:
         if settings.mode is Mode.EMBEDDED:
+            adapters = _embedded_adapters(settings, stack)
             await adapters.require_admin().apply(topology())
+        else:
+            adapters = _google_adapters(settings, stack)
         yield adapters
-    finally:
-        await adapters.publisher.close()
-        await adapters.documents.close()
-        if adapters.analytics is not None:
-            await adapters.analytics.close()
 
 
 def build_dispatcher(
@@ -111,7 +109,7 @@ def build_dispatcher(
     return dispatcher, inbox
 
 
-def _embedded_adapters(settings: Settings) -> Adapters:
+def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     # Adapters are imported where they are picked, so that a mode pays only for its own libraries.
     from expert_bot.consumers.embedded import EmbeddedConsumer  # noqa: PLC0415
     from expert_bot.publishers.embedded import EmbeddedPublisher  # noqa: PLC0415
@@ -121,11 +119,7 @@ def _embedded_adapters(settings: Settings) -> Adapters:
     from expert_bot.storage.sqlite_file import SqliteFile  # noqa: PLC0415
     from expert_bot.storage.users_identity import UsersIdentity  # noqa: PLC0415
 
-    folder = settings.data_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"EXPERT_BOT_DATA_DIR={str(folder)!r} cannot be used: {error.strerror}") from error
+    folder = _data_folder(settings)
     clock = SystemClock()
     documents = SqliteDocuments(SqliteFile(folder / "documents.sqlite3"))
     bus = SqliteBus(SqliteFile(folder / "bus.sqlite3"), clock=clock)
@@ -133,18 +127,22 @@ def _embedded_adapters(settings: Settings) -> Adapters:
     def make_consumer(subscription: str, process: Process, *, ordered: bool) -> Consumer:  # noqa: ARG001  # the bus knows
         return EmbeddedConsumer(bus, subscription, process, max_in_flight=settings.max_in_flight)
 
+    publisher = EmbeddedPublisher(bus)
+    analytics = DuckdbAnalytics(folder / "analytics.duckdb")
+    for adapter in (analytics, documents, publisher):  # closed in the opposite order
+        stack.push_async_callback(adapter.close)
     return Adapters(
         documents=documents,
-        publisher=EmbeddedPublisher(bus),
+        publisher=publisher,
         identity=UsersIdentity(documents),
         clock=clock,
         make_consumer=make_consumer,
         admin=bus,
-        analytics=DuckdbAnalytics(folder / "analytics.duckdb"),
+        analytics=analytics,
     )
 
 
-def _google_adapters(settings: Settings) -> Adapters:
+def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     from expert_bot.consumers.pull import PullConsumer  # noqa: PLC0415
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415
@@ -167,19 +165,34 @@ def _google_adapters(settings: Settings) -> Adapters:
             ordered=ordered,
         )
 
+    publisher = PubsubPublisher(channel=channel, project=settings.project)
+    stack.push_async_callback(channel.close)
+    stack.push_async_callback(documents.close)
+    stack.push_async_callback(publisher.close)  # the first to be closed: it sends what is buffered
     return Adapters(
         documents=documents,
-        publisher=PubsubPublisher(channel=channel, project=settings.project),
+        publisher=publisher,
         identity=UsersIdentity(documents),
         clock=SystemClock(),
         make_consumer=make_consumer,
         admin=None if in_cloud else PubsubAdmin(channel=channel, project=settings.project),
-        analytics=None if in_cloud else _local_duckdb(settings),
+        analytics=None if in_cloud else _local_analytics(settings, stack),
     )
 
 
-def _local_duckdb(settings: Settings) -> Analytics:
+def _local_analytics(settings: Settings, stack: AsyncExitStack) -> Analytics:
     from expert_bot.storage.duckdb_analytics import DuckdbAnalytics  # noqa: PLC0415
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    return DuckdbAnalytics(settings.data_dir / "analytics.duckdb")
+    analytics = DuckdbAnalytics(_data_folder(settings) / "analytics.duckdb")
+    stack.push_async_callback(analytics.close)
+    return analytics
+
+
+def _data_folder(settings: Settings) -> Path:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"EXPERT_BOT_DATA_DIR={str(settings.data_dir)!r} cannot be used: {error.strerror}"
+        ) from error
+    return settings.data_dir

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 from urllib.parse import quote
 
 import structlog
@@ -230,3 +230,5 @@ def _log_outcome(delivery: Delivery, event: CloudEvent | None, outcome: Outcome,
             _log.warning("event_retried", after_s=after_s, cause=cause, **fields)
         case Ack(duplicate):
             _log.info("event_handled", duplicate=duplicate, **fields)
+        case _:
+            assert_never(outcome)

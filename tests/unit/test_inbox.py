@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from expert_bot.delivery import Ack, DeadLetter, Retry
 from expert_bot.errors import BusUnavailableError, MessageRefusedError, PermanentError, StoreUnavailableError
+from expert_bot.inbox import protocol
 from expert_bot.inbox.entry import State, entry_key, read_entry
-from expert_bot.ports import Create, DocKey, Document, Put, Update, Write
+from expert_bot.ports import Create, Delete, DocKey, Document, Put, Update, Write
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC
 from tests.inbox_world import (
     LEASE_S,
@@ -555,3 +558,205 @@ def test_updates_of_the_inbox_always_carry_a_version() -> None:
         assert all(update.if_version for update in updates)
 
     in_world(scenario)()
+
+
+@in_world
+async def test_a_local_duplicate_that_cannot_wait_is_retried(world: World) -> None:
+    """A delivery's deadline also bounds the wait for a copy in the same process."""
+    work = world.work()
+    work.gate = asyncio.Event()
+    first = asyncio.create_task(world.a.handle(EVENT, work))
+    await settle()
+    copy = asyncio.create_task(world.a.handle(EVENT, deadline_s=world.loop.time() + 2))
+    await settle()
+    await advance(world.loop, 3)
+    assert await copy == Retry(1.0, "held")
+    work.gate.set()
+    assert await first == Ack()
+
+
+@pytest.mark.parametrize("by", ["delivery", "relay"])
+def test_a_take_over_that_comes_second_leaves_the_event_alone(by: str) -> None:
+    """Between the look and the write somebody else took it: the write fails, and nothing is done here."""
+
+    async def scenario(world: World) -> None:
+        await world.crash(world.a, "P3")
+        await advance(world.loop, LEASE_S + 1)
+
+        async def overtake(writes: Sequence[Write]) -> None:
+            world.documents.before_commit = None
+            later = world.b.clock.now() + timedelta(seconds=LEASE_S)
+            await world.documents.inner.commit([Update(KEY, {"token": "somebody", "lease_until": later})])
+
+        world.documents.before_commit = overtake
+        if by == "relay":
+            assert await world.b.inbox.sweep() == 0
+        else:
+            world.documents.before_commit = None
+            world.documents.before_commit = _second_commit(overtake)
+            task = asyncio.create_task(world.b.handle(EVENT, deadline_s=world.loop.time() + 1))
+            await settle()
+            await advance(world.loop, 2, step_s=0.1)
+            assert await task == Retry(1.0, "held")
+        assert world.publisher.messages == []
+
+    in_world(scenario)()
+
+
+def _second_commit(
+    hook: Callable[[Sequence[Write]], Coroutine[Any, Any, None]],
+) -> Callable[[Sequence[Write]], Coroutine[Any, Any, None]]:
+    """Return a hook that lets one commit pass (the refused create) and acts before the next."""
+    passed: list[bool] = []
+
+    async def act(writes: Sequence[Write]) -> None:
+        if passed:
+            await hook(writes)
+        passed.append(True)
+
+    return act
+
+
+@in_world
+async def test_a_publish_that_is_never_confirmed_is_given_up_and_retried(world: World) -> None:
+    """The bus has a minute; then the stored bytes are published by whoever comes next."""
+    world.publisher.gate = asyncio.Event()
+    outcome = asyncio.create_task(world.a.handle(EVENT))
+    await settle()
+    await advance(world.loop, 61)
+    assert await outcome == Retry(1.0, "BusUnavailableError")
+    world.publisher.gate = None
+    assert await world.b.handle(EVENT) == Ack()
+    assert (await world.effects(), len(world.publisher.messages)) == (1, 1)
+
+
+@in_world
+async def test_a_worker_cancelled_between_publish_and_mark_still_marks(world: World) -> None:
+    """Drain at the last step: no second copy on the wire when nobody died."""
+    world.a.failpoints.freeze_at = "P4"
+    task = asyncio.create_task(world.a.handle(EVENT))
+    await settle()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await world.b.handle(EVENT) == Ack(duplicate=True)
+    assert len(world.publisher.messages) == 1
+
+
+@in_world
+async def test_a_mark_that_fails_during_a_drain_costs_an_identical_copy_at_most(world: World) -> None:
+    """The store is down while the worker stops: the next owner publishes the same bytes again."""
+    world.a.failpoints.freeze_at = "P4"
+    task = asyncio.create_task(world.a.handle(EVENT))
+    await settle()
+    world.documents.script = ["down"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    outcome = asyncio.create_task(world.b.handle(EVENT))
+    await settle()
+    await advance(world.loop, LEASE_S + 2)
+    assert await outcome == Ack()
+    assert len({message.data for message in world.publisher.messages}) == 1
+
+
+@in_world
+async def test_a_handler_that_ignores_its_cancellation_is_discarded_all_the_same(world: World) -> None:
+    """Even a decision that arrives after the lease was lost has no effect."""
+    work = world.work()
+    decide = work.decide
+    work.gate = asyncio.Event()
+
+    async def stubborn() -> Any:
+        with contextlib.suppress(asyncio.CancelledError):
+            return await decide()
+        work.gate = None
+        return await decide()
+
+    work.decide = stubborn  # type: ignore[method-assign]
+    slow = asyncio.create_task(world.a.handle(EVENT, work))
+    await settle()
+    assert await world.start(skew_s=2 * LEASE_S).handle(EVENT) == Ack()
+    await advance(world.loop, LEASE_S / 3 + 1)
+    assert await slow == Ack(duplicate=True)
+    assert await world.effects() == 1
+
+
+@in_world
+async def test_a_heartbeat_whose_answer_was_lost_does_not_cost_the_lease(world: World) -> None:
+    """The version moved, but the token is ours: the commit takes the new version and goes through."""
+    work = world.work()
+    work.gate = asyncio.Event()
+    task = asyncio.create_task(world.a.handle(EVENT, work))
+    await settle()
+    world.documents.script = ["answer lost"]
+    await advance(world.loop, LEASE_S / 3 + 1)
+    work.gate.set()
+    await settle()
+    assert await task == Ack()
+    assert (work.calls, await world.effects()) == (1, 1)
+
+
+@in_world
+async def test_work_that_ends_during_a_heartbeat_waits_for_it(world: World) -> None:
+    """The heartbeat in flight decides the version that the commit must carry."""
+    work = world.work()
+    work.gate = asyncio.Event()
+    task = asyncio.create_task(world.a.handle(EVENT, work))
+    await settle()
+    beat_may_land = asyncio.Event()
+
+    async def hold(_writes: Sequence[Write]) -> None:
+        world.documents.before_commit = None
+        await beat_may_land.wait()
+
+    world.documents.before_commit = hold
+    await advance(world.loop, LEASE_S / 3 + 1)
+    work.gate.set()
+    await settle()
+    assert not task.done()
+    beat_may_land.set()
+    await settle()
+    assert await task == Ack()
+
+
+@in_world
+async def test_an_entry_that_vanished_is_lost_and_claimed_afresh(world: World) -> None:
+    """Deleted under its owner: the decision is discarded, the event is worked on as new."""
+    world.a.failpoints.freeze_at = "P2"
+    work = world.work()
+    task = asyncio.create_task(world.a.handle(EVENT, work))
+    await settle()
+    await world.documents.inner.commit([Delete(KEY)])
+    world.a.failpoints.thaw.set()
+    assert await task == Ack()
+    assert (work.calls, await world.effects()) == (2, 1)
+
+
+def test_the_memory_of_unmarked_publishes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the store does, a worker remembers so many events and no more."""
+    monkeypatch.setattr(protocol, "_REMEMBERED", 2)
+
+    async def scenario(world: World) -> None:
+        for number in range(4):
+            world.documents.script = ["ok", "ok", "down"]
+            event = make_event(f"event-{number}")
+            await world.a.handle(event, deadline_s=world.loop.time())
+        assert len(world.a.inbox._published) == 2
+
+    in_world(scenario)()
+
+
+@in_world
+async def test_a_commit_later_than_the_lease_renews_it_before_publishing(world: World) -> None:
+    """Nobody took the event meanwhile, so it is still ours; but publishing only happens under a running lease."""
+    world.a.failpoints.freeze_at = "P2"
+    task = asyncio.create_task(world.a.handle(EVENT))
+    await settle()
+    await advance(world.loop, LEASE_S + 1)
+    world.a.failpoints.freeze_at = "P3"
+    world.a.failpoints.thaw.set()
+    await settle()
+    assert read_entry(await world.entry()).lease_until > world.a.clock.now()
+    assert await task == Ack()
+    assert world.documents.commits == 4

@@ -1,4 +1,5 @@
 """Exactly one effect per event, whatever is duplicated, killed, frozen or cut off.
 
-`entry`: the document's layout. `lease`: ownership of one document. `protocol`: the state machine over both.
+`entry`: the document's layout. `claims`: becoming its owner. `lease`: staying its owner. `protocol`: the state machine.
+`work`: what a caller provides.
 """

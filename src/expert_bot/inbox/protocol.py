@@ -7,12 +7,9 @@ step at any time. The order commit -> publish -> mark sent -> acknowledge is wha
 from __future__ import annotations
 
 import asyncio
-import itertools
-import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -26,32 +23,20 @@ from expert_bot.errors import (
     StoreUnavailableError,
     TransientError,
 )
+from expert_bot.inbox.claims import Claims, Held, Owned
 from expert_bot.inbox.entry import (
     COLLECTION,
     REPLIED,
     Entry,
     State,
-    claim_fields,
     commit_fields,
     committed_entry,
     entry_key,
-    new_entry,
     read_entry,
 )
 from expert_bot.inbox.lease import Lease, LeaseLostError, WriteConflictError
 from expert_bot.inbox.work import Failpoints, InboxSettings, NoFailpoints, Work
-from expert_bot.ports import (
-    Clock,
-    Create,
-    DocKey,
-    Document,
-    Documents,
-    Fields,
-    Publisher,
-    Update,
-    Version,
-    Where,
-)
+from expert_bot.ports import Clock, DocKey, Document, Documents, Fields, Publisher, Where
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC, CauseOfDeath, encode_dead_letter
 from expert_bot.schemas.envelope import CloudEvent
 
@@ -63,24 +48,8 @@ _LONGEST_RETRY_S: Final = 600.0
 _PUBLISH_TIMEOUT_S: Final = 60.0
 _REMEMBERED: Final = 10_000
 _NO_DEADLINE_S: Final = 600.0
-_UNKNOWN_VERSION: Final = Version("")
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """Somebody else is at work until `until`, as far as the clock can tell."""
-
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Owned:
-    """The event is owned by this worker; `entry` is how it found it."""
-
-    lease: Lease
-    entry: Entry
 
 
 class Inbox:
@@ -102,8 +71,7 @@ class Inbox:
         self._failpoints = failpoints or NoFailpoints()
         self._running: dict[DocKey, asyncio.Future[None]] = {}
         self._published: OrderedDict[DocKey, None] = OrderedDict()
-        self._instance = uuid.uuid4().hex
-        self._claims = itertools.count()
+        self._claims = Claims(documents, clock, settings)
 
     async def handle(self, delivery: Delivery, event: CloudEvent, work: Work) -> Outcome:
         """Bring one delivery of an event to its outcome.
@@ -114,9 +82,7 @@ class Inbox:
         loop = asyncio.get_running_loop()
         until_s = delivery.deadline_s or loop.time() + _NO_DEADLINE_S
         key = entry_key(delivery.subscription, event.source, event.id)
-        while (
-            running := self._running.get(key)
-        ) is not None:  # a duplicate in this very process: await its turn
+        while (running := self._running.get(key)) is not None:  # a duplicate in this process: await its turn
             await asyncio.wait((running,), timeout=max(0.0, until_s - loop.time()))
             if loop.time() >= until_s:
                 return Retry(_BASE_RETRY_S, "held")
@@ -153,8 +119,8 @@ class Inbox:
         return completed
 
     async def _complete_abandoned(self, document: Document, entry: Entry) -> bool:
-        owned = await self._take_over(document, entry)
-        if isinstance(owned, _Held):
+        owned = await self._claims.take_over(document, entry)
+        if isinstance(owned, Held):
             return False
         try:
             await self._send(owned.lease, entry.messages, owned.lease.deadline)
@@ -169,8 +135,8 @@ class Inbox:
         await self._failpoints.reach("P0")
         hold_s = _FIRST_HOLD_S
         while True:
-            claim = await self._claim(key)
-            if isinstance(claim, _Owned):
+            claim = await self._claims.claim(key)
+            if isinstance(claim, Owned):
                 try:
                     return await self._own(claim, delivery, work, until_s)
                 except LeaseLostError:
@@ -187,52 +153,7 @@ class Inbox:
                 )
                 hold_s = min(hold_s * 2, _LONGEST_HOLD_S)
 
-    async def _claim(self, key: DocKey) -> _Owned | _Held | None:
-        """Claim the event: owned, held by another, or None when it is already sent."""
-        now = self._clock.now()
-        entry = new_entry(self._new_token(), now + timedelta(seconds=self._settings.lease_s))
-        lease = self._new_lease(key, entry.token, _UNKNOWN_VERSION)
-        try:
-            (lease.version,) = await self._documents.commit(
-                [Create(key, {**claim_fields(entry), "expire_at": now + self._settings.retention})]
-            )
-        except PreconditionFailedError:
-            return await self._claim_existing(key, lease)
-        return _Owned(lease, entry)
-
-    async def _claim_existing(self, key: DocKey, lease: Lease) -> _Owned | _Held | None:
-        document = await self._documents.get(key)
-        if document is None:  # expired between the two calls
-            return _Held(self._clock.now())
-        entry = read_entry(document)
-        if entry.token == lease.token:  # our create had landed; its answer was lost
-            lease.version = document.version
-            return _Owned(lease, entry)
-        if entry.state is State.SENT:
-            return None
-        own_remains = entry.token.startswith(
-            self._instance
-        )  # claimed here, and nobody here is at it: an outage cut it off
-        if entry.lease_until > self._clock.now() and not own_remains:
-            return _Held(entry.lease_until)
-        return await self._take_over(document, entry)
-
-    async def _take_over(self, document: Document, entry: Entry) -> _Owned | _Held:
-        lease = self._new_lease(document.key, self._new_token(), document.version)
-        lease_until = self._clock.now() + timedelta(seconds=self._settings.lease_s)
-        ownership: Fields = {"fence": entry.fence + 1, "token": lease.token, "lease_until": lease_until}
-        try:
-            (lease.version,) = await self._documents.commit(
-                [Update(document.key, ownership, if_version=document.version)]
-            )
-        except PreconditionFailedError:
-            return _Held(self._clock.now())
-        _log.info(
-            "event_taken_over", inbox_key=document.key.id, state=entry.state.value, fence=entry.fence + 1
-        )
-        return _Owned(lease, entry)
-
-    async def _own(self, owned: _Owned, delivery: Delivery, work: Work, until_s: float) -> Outcome:
+    async def _own(self, owned: Owned, delivery: Delivery, work: Work, until_s: float) -> Outcome:
         """Bring an owned event to its end, or give it up so that the next delivery finds it free."""
         lease, entry = owned.lease, owned.entry
         try:
@@ -245,7 +166,7 @@ class Inbox:
             await self._send(lease, _complete(entry, delivery), until_s)
             await self._failpoints.reach("P5")
         except asyncio.CancelledError:
-            await asyncio.shield(asyncio.ensure_future(self._give_up(lease, {})))
+            await asyncio.shield(asyncio.ensure_future(self._wind_up(lease)))
             raise
         except TransientError:
             if lease.key not in self._published:  # only this process knows that nothing is left but the mark
@@ -253,7 +174,7 @@ class Inbox:
             raise
         return Ack() if entry.outcome == REPLIED else DeadLetter(entry.outcome)
 
-    async def _decide_and_commit(self, owned: _Owned, delivery: Delivery, work: Work) -> Entry | Retry:
+    async def _decide_and_commit(self, owned: Owned, delivery: Delivery, work: Work) -> Entry | Retry:
         """Run the handler and commit what it decided, its death included; Retry when it may succeed later."""
         attempts = owned.entry.attempts
         for _ in range(_MAX_CONFLICTS):
@@ -276,7 +197,7 @@ class Inbox:
                 return await self._commit_death(owned, delivery, work, exhausted)
         raise StoreUnavailableError(f"a handler's writes conflicted {_MAX_CONFLICTS} times in a row")
 
-    async def _try_handler(self, owned: _Owned, work: Work) -> Entry:
+    async def _try_handler(self, owned: Owned, work: Work) -> Entry:
         decision = await owned.lease.run(work.decide(), timeout_s=work.timeout_s)
         entry = committed_entry(owned.entry, REPLIED, decision.messages)
         await self._failpoints.reach("P2")
@@ -284,7 +205,7 @@ class Inbox:
         return entry
 
     async def _commit_death(
-        self, owned: _Owned, delivery: Delivery, work: Work, error: PermanentError
+        self, owned: Owned, delivery: Delivery, work: Work, error: PermanentError
     ) -> Entry:
         """Commit an event's death: tell the requester, and keep the original with the reason."""
         cause = CauseOfDeath(
@@ -330,12 +251,13 @@ class Inbox:
                 raise BusUnavailableError("the bus did not confirm in time") from error
             except (
                 MessageRefusedError
-            ) as error:  # ours to fix; the broker's own dead-letter policy is the backstop
-                raise BusUnavailableError(
-                    f"the bus refuses what is to be published: {error.detail}"
-                ) from error
+            ) as error:  # ours to mend; the broker's dead-letter policy is the backstop
+                raise BusUnavailableError(f"the bus refuses what is to be published: {error}") from error
             self._remember_published(lease.key)
         await self._failpoints.reach("P4")
+        await self._mark_sent(lease, until_s)
+
+    async def _mark_sent(self, lease: Lease, until_s: float) -> None:
         expire_at = self._clock.now() + self._settings.retention
         await lease.commit({"state": State.SENT.value, "expire_at": expire_at}, until_s=until_s)
         self._published.pop(lease.key, None)
@@ -352,24 +274,23 @@ class Inbox:
         if len(self._published) > _REMEMBERED:
             self._published.popitem(last=False)
 
+    async def _wind_up(self, lease: Lease) -> None:
+        """Leave an event in the middle of its work: marked if only the mark was missing, free otherwise."""
+        if lease.key not in self._published:
+            await self._give_up(lease, {})
+            return
+        try:
+            await self._mark_sent(lease, asyncio.get_running_loop().time())
+        except (LeaseLostError, StoreUnavailableError):
+            _log.warning(
+                "mark_failed", inbox_key=lease.key.id
+            )  # whoever takes over publishes the same bytes again
+
     async def _give_up(self, lease: Lease, fields: Fields) -> None:
         try:
             await lease.release(fields)
         except (PreconditionFailedError, StoreUnavailableError):
             _log.warning("release_failed", inbox_key=lease.key.id)  # the lease runs out by itself
-
-    def _new_token(self) -> str:
-        return f"{self._instance}-{next(self._claims)}"
-
-    def _new_lease(self, key: DocKey, token: str, version: Version) -> Lease:
-        return Lease(
-            documents=self._documents,
-            clock=self._clock,
-            key=key,
-            token=token,
-            version=version,
-            duration_s=self._settings.lease_s,
-        )
 
 
 def _complete(entry: Entry, delivery: Delivery) -> tuple[Message, ...]:

@@ -7,6 +7,16 @@ UV := $(BIN)/python -m uv
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
+# the machine's own certificates, and the package index that pip is configured with, if any
+export UV_SYSTEM_CERTS ?= true
+define install_locked
+	index="$$($(BIN)/python -m pip config list | sed -n "s/^[a-z:]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1)"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$index}"; fi; \
+	echo "installing $(1) into $(VENV)"; \
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $(1) && \
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check lint fmt bench serve lock contract clean
 
@@ -60,11 +70,9 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(RUNTIME): pyproject.toml locks/runtime.txt | $(VENV)/bin/python
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r locks/runtime.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(call install_locked,locks/runtime.txt)
 	@touch $@
 
 $(DEV): pyproject.toml locks/dev.txt | $(VENV)/bin/python
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r locks/dev.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(call install_locked,locks/dev.txt)
 	@touch $@ $(RUNTIME)

@@ -41,6 +41,7 @@ async def fails_everywhere(store: FirestoreDocuments) -> None:
                 await operation(store)
 
 
+@pytest.mark.usefixtures("firestore_emulator")  # skips, or fails in CI, where the emulator is missing
 async def test_a_frozen_and_then_a_stopped_store_is_unavailable_and_a_new_one_is_found() -> None:
     """A store that accepts connections and answers nothing, and one that is gone, cost at most the timeout."""
     port = free_port()

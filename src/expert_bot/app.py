@@ -162,6 +162,7 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
             process=process,
             streams=settings.streams,
             max_in_flight=settings.max_in_flight,
+            ack_deadline_s=settings.ack_deadline_s,
             ordered=ordered,
         )
 

@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     max_in_flight: Annotated[
         int, Field(ge=1, le=10_000, description="Messages being worked on per subscription.")
     ] = 500
+    ack_deadline_s: Annotated[
+        int,
+        Field(ge=10, le=600, description="Pull: how long a delivery stays leased to a worker that has died."),
+    ] = 60
     lease_s: Annotated[
         float, Field(ge=0.3, le=600, description="How long an inbox claim is held without a heartbeat.")
     ] = 30.0

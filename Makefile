@@ -18,7 +18,7 @@ define install_locked
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint fmt bench serve lock contract clean
+.PHONY: help install demo test check lint fmt bench storm serve lock contract clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,7 @@ lint: $(DEV) ## Format check, lint, types, import rules, contract drift
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/expert-bot contract check
+	$(BIN)/python docs/generate.py --check
 
 fmt: $(DEV) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix src tests
@@ -48,11 +49,16 @@ fmt: $(DEV) ## Format the code and apply safe fixes
 bench: $(DEV) ## Time the full processing path against its floor, in one run; prints and stores ratios
 	$(BIN)/python -m tests.bench.process_path
 
+storm: $(DEV) ## The full kill storm: 10,000 events, 200 kills, over the embedded files and over the emulators
+	$(BIN)/python -m tests.chaos.kill_storm --embedded
+	$(BIN)/python -m tests.chaos.kill_storm
+
 serve: $(RUNTIME) ## Run the service (HTTP and consumers) in the configured mode
 	$(BIN)/expert-bot serve
 
-contract: $(DEV) ## Write the generated contract files
+contract: $(DEV) ## Write the generated contract files and reference pages
 	$(BIN)/expert-bot contract write
+	$(BIN)/python docs/generate.py
 
 lock: $(VENV)/bin/python ## Resolve the dependencies again and write the lock files
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --all-extras --group dev --upgrade \

@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.progress import Progress
 
-from expert_bot import __version__, reference, show
+from expert_bot import __version__, show
 from expert_bot.app import open_adapters
 from expert_bot.client import ask as ask_bot
 from expert_bot.client import make_request
@@ -159,8 +159,8 @@ def apply_topics(as_json: AsJson = False) -> None:
 
 @contract_app.command("write")
 def write_contract(root: Root = Path()) -> None:
-    """Write every generated file (contract, reference pages) below the repository's root."""
-    for path, text in reference.all_generated_files().items():
+    """Write every generated contract file below the repository's root."""
+    for path, text in contracts.generated_files().items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, "utf-8")
         typer.echo(path)
@@ -168,13 +168,13 @@ def write_contract(root: Root = Path()) -> None:
 
 @contract_app.command("check")
 def check_contract(root: Root = Path()) -> None:
-    """Fail if a generated file is missing, outdated or left over."""
-    drifted = reference.all_drift(root)
+    """Fail if a generated contract file is missing, outdated or left over."""
+    drifted = contracts.find_drift(root)
     if drifted:
         raise ExpertBotError(
             f"out of date: {', '.join(drifted)}; run `expert-bot contract write` and commit the result"
         )
-    typer.echo("the generated files are up to date")
+    typer.echo("the contract files are up to date")
 
 
 @contract_app.command("show")

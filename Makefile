@@ -35,16 +35,16 @@ check: lint ## Lint, types, imports, contract drift, and the tests that need no 
 	$(BIN)/python -m pytest -m "not emulator and not slow" $(PYTEST_ARGS)
 
 lint: $(DEV) ## Format check, lint, types, import rules, contract drift
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests docs
+	$(BIN)/ruff check src tests docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/expert-bot contract check
 	$(BIN)/python docs/generate.py --check
 
 fmt: $(DEV) ## Format the code and apply safe fixes
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests docs
+	$(BIN)/ruff format src tests docs
 
 bench: $(DEV) ## Time the full processing path against its floor, in one run; prints and stores ratios
 	$(BIN)/python -m tests.bench.process_path

@@ -13,6 +13,7 @@ define install_locked
 	index="$$($(BIN)/python -m pip config list | sed -n "s/^[a-z:]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1)"; \
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$index}"; fi; \
 	echo "installing $(1) into $(VENV)"; \
+	$(UV) --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $(1) && \
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 endef
@@ -60,7 +61,7 @@ contract: $(DEV) ## Write the generated contract files and reference pages
 	$(BIN)/expert-bot contract write
 	$(BIN)/python docs/generate.py
 
-lock: $(VENV)/bin/python ## Resolve the dependencies again and write the lock files
+lock: $(DEV) ## Resolve the dependencies again and write the lock files
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --all-extras --group dev --upgrade \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -o locks/dev.txt
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 -c locks/dev.txt \
@@ -73,7 +74,6 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python >= 3.11 is needed, $$($(PYTHON) --version) found; try: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(RUNTIME): pyproject.toml locks/runtime.txt | $(VENV)/bin/python
 	@$(call install_locked,locks/runtime.txt)

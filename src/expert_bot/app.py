@@ -12,7 +12,7 @@ from typing import Protocol
 from expert_bot.config import Mode, Settings
 from expert_bot.delivery import Delivery, Outcome
 from expert_bot.dispatch import ANY_SOURCE, Dispatcher
-from expert_bot.errors import UsageError
+from expert_bot.errors import SettingError, UsageError
 from expert_bot.handlers import all_handlers
 from expert_bot.inbox.protocol import Inbox
 from expert_bot.inbox.work import Failpoints, InboxSettings
@@ -143,6 +143,8 @@ def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
 
 
 def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
+
     from expert_bot.consumers.pull import PullConsumer  # noqa: PLC0415
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415
@@ -151,8 +153,15 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     from expert_bot.storage.users_identity import UsersIdentity  # noqa: PLC0415
 
     in_cloud = settings.mode is Mode.CLOUD
-    channel = open_channel(emulator_host=settings.pubsub_emulator_host)
-    documents = FirestoreDocuments(project=settings.project, emulator_host=settings.firestore_emulator_host)
+    try:
+        channel = open_channel(emulator_host=settings.pubsub_emulator_host)
+        documents = FirestoreDocuments(
+            project=settings.project, emulator_host=settings.firestore_emulator_host
+        )
+    except DefaultCredentialsError as error:
+        raise SettingError(
+            "no Google credentials found; run on Google Cloud, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
+        ) from error
 
     def make_consumer(subscription: str, process: Process, *, ordered: bool) -> Consumer:
         return PullConsumer(

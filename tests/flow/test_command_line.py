@@ -254,3 +254,18 @@ def catches(pid: int, number: signal.Signals) -> bool:
     )
     assert caught is not None
     return bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+def test_cloud_mode_without_credentials_says_what_to_do(tmp_path: Path) -> None:
+    """Missing Google credentials are one line that names the way out, not a traceback."""
+    ran = run(
+        tmp_path,
+        "work",
+        code=2,
+        EXPERT_BOT_MODE="cloud",
+        EXPERT_BOT_ALLOWED_SOURCES="*",
+        GOOGLE_CLOUD_PROJECT="no-such-project",
+        GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "missing.json"),
+    )
+    assert ran.stderr.count("\n") == 1
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in ran.stderr

@@ -164,7 +164,6 @@ class Inbox:
                     return decided
                 entry = decided
             await self._send(lease, _complete(entry, delivery), until_s)
-            await self._failpoints.reach("P5")
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.ensure_future(self._wind_up(lease)))
             raise
@@ -256,6 +255,7 @@ class Inbox:
             self._remember_published(lease.key)
         await self._failpoints.reach("P4")
         await self._mark_sent(lease, until_s)
+        await self._failpoints.reach("P5")
 
     async def _mark_sent(self, lease: Lease, until_s: float) -> None:
         expire_at = self._clock.now() + self._settings.retention

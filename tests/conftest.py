@@ -1,14 +1,26 @@
-"""What every test may ask for: the emulators, each started once per session and only if a test needs it."""
+"""What every test may ask for: the shared data, and the emulators, started once per session and only if needed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.emulators import FIRESTORE, PUBSUB, EmulatorKind, EmulatorMissingError, running
+
+_SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the shared data beside the repository; without it tests skip, in CI they fail."""
+    if not _SHARED_DATA.is_dir():
+        report = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        report(f"the shared data are not there: put them at {_SHARED_DATA}")
+    return _SHARED_DATA
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Final
 
 READY_WITHIN_S: Final = 60.0
-_SMALL_JVM: Final = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+_SMALL_JVM: Final = ("-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _USUAL_FOLDERS: Final = (
     "/usr/lib/google-cloud-sdk",
     "/usr/share/google-cloud-sdk",

@@ -69,13 +69,13 @@ class Dispatcher:
         self._allowed_sources = frozenset(allowed_sources)
 
     async def process(self, delivery: Delivery) -> Outcome:
-        """Bring one delivery to its outcome; log one line about it. Raises only CancelledError."""
+        """Bring one delivery to its outcome; log one line about it. Raises what `Inbox.handle` raises."""
         started = time.perf_counter()
         replay_for = delivery.attributes.get(REPLAY_ATTRIBUTE)
         if replay_for is not None and replay_for != delivery.subscription:
-            return Ack(
-                duplicate=True
-            )  # a replay meant for another subscription, where the broker did not filter
+            # meant for another subscription, where the broker did not filter
+            _log.info("replay_ignored", subscription=delivery.subscription, message_id=delivery.message_id)
+            return Ack(duplicate=True)
         family = self._families.get(delivery.subscription)
         event: CloudEvent | None = None
         try:

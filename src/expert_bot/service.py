@@ -20,7 +20,7 @@ from expert_bot.http.push import push_routes
 from expert_bot.http.server import make_app
 from expert_bot.inbox.work import Failpoints
 from expert_bot.schemas.families import families_by_subscription
-from expert_bot.schemas.topology import PUSH_ACK_DEADLINE_S
+from expert_bot.schemas.topology import NEEDED_DEDUP_DAYS, PUSH_ACK_DEADLINE_S
 
 STALLED_AFTER_S: Final = 60.0
 STOP_WITHIN_S: Final = 8.5
@@ -78,6 +78,8 @@ class Worker:
                 completed = await self._inbox.sweep()
             except TransientError as error:
                 _log.warning("relay_failed", error=type(error).__name__)
+            except Exception:  # noqa: BLE001  # a broken relay must not stop the consumers; logged with its traceback
+                _log.exception("relay_broken", hint="replies of dead workers wait for their redelivery")
             else:
                 if completed:
                     _log.info("relay_completed", events=completed)
@@ -94,7 +96,7 @@ async def run_service(settings: Settings, *, with_http: bool, failpoints: Failpo
             worker = Worker(settings, adapters, pull=settings.pull or not with_http, failpoints=failpoints)
             readiness = Readiness(_checks(adapters, worker))
             server = await _start_http(settings, worker, readiness) if with_http else None
-            _warn_about_mode(settings)
+            _warn(settings)
             worker.start()
             _log.info("service_started", mode=settings.mode.value, version=__version__, http=_address(server))
             broken = asyncio.create_task(worker.until_broken())
@@ -162,6 +164,15 @@ def _address(server: web.AppRunner | None) -> str | None:
     return f"http://{server.addresses[0][0]}:{server.addresses[0][1]}" if server else None
 
 
-def _warn_about_mode(settings: Settings) -> None:
+def _warn(settings: Settings) -> None:
+    """Warn about settings that are allowed, but do not keep every promise."""
+    if settings.dedup_retention_days < NEEDED_DEDUP_DAYS:
+        _log.warning(
+            "dedup_retention_too_short",
+            setting="EXPERT_BOT_DEDUP_RETENTION_DAYS",
+            days=settings.dedup_retention_days,
+            needed_days=NEEDED_DEDUP_DAYS,
+            hint="a copy that arrives later than this would be done again",
+        )
     if settings.mode is Mode.EMBEDDED:
         _log.warning("embedded_mode", hint="one machine only: use EXPERT_BOT_MODE=cloud in production")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from expert_bot.delivery import Ack, Delivery, Message, Outcome
 from expert_bot.publishers.embedded import EmbeddedPublisher
 from expert_bot.storage.sqlite_bus import SqliteBus
 from expert_bot.storage.sqlite_file import SqliteFile
-from tests.emulator.black_box import DEAD_LETTER_TOPIC, ROOT, Mailbox, Question, World, wrapped
+from tests.emulator.black_box import DEAD_LETTER_TOPIC, Mailbox, Question, World, wrapped
 from tests.emulator.processes import run, service
 from tests.waiting import until
 
@@ -34,13 +33,9 @@ LARGEST = b'"' + b"x" * 9_990_000 + b'"'  # with its attributes, about the 10 MB
 
 
 @pytest.fixture(scope="module")
-def home_4() -> Path:
-    """Return a real household's hourly curve; without the shared data tests skip, in CI they fail."""
-    path = ROOT.parent / "shared" / "data" / "energy" / "households_es" / "home_4.csv"
-    if not path.is_file():
-        report = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        report(f"the shared data are not there: put them at {ROOT.parent / 'shared' / 'data'}")
-    return path
+def home_4(shared_data: Path) -> Path:
+    """Return a real household's hourly curve."""
+    return shared_data / "energy" / "households_es" / "home_4.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 import structlog
 from jsonschema import Draft202012Validator
+from structlog.testing import capture_logs
 
 from expert_bot.delivery import Ack, DeadLetter, Outcome
 from expert_bot.dispatch import reply_id
@@ -92,9 +93,11 @@ def test_a_reply_id_depends_on_each_of_its_parts() -> None:
 async def test_a_replay_reaches_only_the_subscription_it_is_meant_for(
     outcome: Outcome, subscription: str
 ) -> None:
-    """Where the bus does not filter, a replay for another subscription is acknowledged without any work."""
+    """Where the bus does not filter, a replay for another subscription is acknowledged without any work, but not without a trace."""
     world = World()
-    assert outcome == await world.process(CE | {"replayfor": subscription})
+    with capture_logs() as log:
+        assert outcome == await world.process(CE | {"replayfor": subscription})
+    assert [entry["event"] for entry in log] == ["event_handled" if outcome == Ack() else "replay_ignored"]
     assert (outcome == Ack()) == bool(world.publisher.published)
     assert (outcome == Ack()) == bool(await world.documents.find("inbox", [], limit=1))
 

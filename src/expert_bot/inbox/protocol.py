@@ -76,8 +76,8 @@ class Inbox:
     async def handle(self, delivery: Delivery, event: CloudEvent, work: Work) -> Outcome:
         """Bring one delivery of an event to its outcome.
 
-        Returns Ack or DeadLetter only once everything is durable and confirmed. Raises only CancelledError, after
-        giving up the claim.
+        Returns Ack or DeadLetter only once everything is durable and confirmed. Raises CancelledError, after giving up
+        the claim, or whatever a store raises that is no outage (a mistake of ours): the delivery must then come again.
         """
         loop = asyncio.get_running_loop()
         until_s = delivery.deadline_s or loop.time() + _NO_DEADLINE_S

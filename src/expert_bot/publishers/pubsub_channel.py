@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import grpc.aio
 from google.api_core.gapic_v1 import routing_header
 from google.auth.credentials import Credentials
 from google.pubsub_v1.services.publisher.transports.grpc_asyncio import PublisherGrpcAsyncIOTransport
 
-_OPTIONS: Final = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # gRPC's own reconnect delay grows to two minutes; after an outage that would be our outage.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.use_local_subchannel_pool", 1),
-)
+from expert_bot.storage.grpc_channel import CHANNEL_OPTIONS
 
 
 def open_channel(*, emulator_host: str | None, credentials: Credentials | None = None) -> grpc.aio.Channel:
@@ -29,8 +19,8 @@ def open_channel(*, emulator_host: str | None, credentials: Credentials | None =
     `credentials` or, if None, the application default credentials. Raises google.auth DefaultCredentialsError.
     """
     if emulator_host is not None:
-        return grpc.aio.insecure_channel(emulator_host, options=_OPTIONS)
-    return PublisherGrpcAsyncIOTransport.create_channel(credentials=credentials, options=_OPTIONS)
+        return grpc.aio.insecure_channel(emulator_host, options=CHANNEL_OPTIONS)
+    return PublisherGrpcAsyncIOTransport.create_channel(credentials=credentials, options=CHANNEL_OPTIONS)
 
 
 def routing(field: str, path: str) -> tuple[tuple[str, str], ...]:

@@ -70,7 +70,7 @@ class EventFamily:
         return EventType(
             name=f"{TYPE_PREFIX}{self.name}.failed.v1",
             data=Problem,
-            summary=f"A {self.requested.name} request could not be answered; says why and whether to try again.",
+            summary=f"A {self.name} request could not be answered; says why and whether to try again.",
             example={
                 "type": "urn:expert-bot:problem:schema-violation",
                 "title": "The event does not match its schema",

@@ -20,6 +20,9 @@ MIN_BACKOFF_S: Final = 10
 MAX_BACKOFF_S: Final = 600
 RETENTION_S: Final = 7 * 24 * 3600
 DEAD_LETTER_RETENTION_S: Final = 31 * 24 * 3600
+REPLAY_HORIZON_S: Final = 7 * 24 * 3600
+NEEDED_DEDUP_DAYS: Final = (RETENTION_S + DEAD_LETTER_RETENTION_S + REPLAY_HORIZON_S) // (24 * 3600) + 1
+"""How long a finished event must be remembered for no copy of it to come later: all retentions, replays, and a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from expert_bot.errors import ExpertBotError, PreconditionFailedError, StoreUnav
 from expert_bot.ports import Create, Delete, DocKey, Document, Put, Update, Version, Where, Write
 from expert_bot.storage.document_rules import check_writes
 from expert_bot.storage.firestore_values import decode_fields, encode_fields, encode_value
+from expert_bot.storage.grpc_channel import CHANNEL_OPTIONS
 
 _CommitRequest: Final[Any] = firestore.CommitRequest.pb()
 _CommitResponse: Final[Any] = firestore.CommitResponse.pb()
@@ -43,18 +44,6 @@ _OPERATORS: Final = {
     ">": _Query.FieldFilter.GREATER_THAN,
     ">=": _Query.FieldFilter.GREATER_THAN_OR_EQUAL,
 }
-
-_OPTIONS: Final = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # gRPC's own reconnect delay grows to two minutes; after an outage that would be our outage.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 _PRECONDITION: Final = frozenset(
     {
@@ -179,8 +168,10 @@ class FirestoreDocuments:
 
     def _open_channel(self) -> grpc.aio.Channel:
         if self._emulator_host is not None:
-            return grpc.aio.insecure_channel(self._emulator_host, options=_OPTIONS)
-        return FirestoreGrpcAsyncIOTransport.create_channel(credentials=self._credentials, options=_OPTIONS)
+            return grpc.aio.insecure_channel(self._emulator_host, options=CHANNEL_OPTIONS)
+        return FirestoreGrpcAsyncIOTransport.create_channel(
+            credentials=self._credentials, options=CHANNEL_OPTIONS
+        )
 
     async def _read(self, stub: Any, request: Any) -> list[Any]:  # noqa: ANN401 - untyped generated classes
         try:

@@ -12,7 +12,7 @@ import grpc.aio
 from google.protobuf import empty_pb2
 from google.pubsub_v1.types import pubsub as wire
 
-from expert_bot.publishers.pubsub_channel import open_channel
+from expert_bot.google_channels import open_channel
 
 _PublishRequest: Any = wire.PublishRequest.pb()
 _PublishResponse: Any = wire.PublishResponse.pb()

@@ -146,9 +146,9 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
 
     from expert_bot.consumers.pull import PullConsumer  # noqa: PLC0415
+    from expert_bot.google_channels import open_channel  # noqa: PLC0415
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415
-    from expert_bot.publishers.pubsub_channel import open_channel  # noqa: PLC0415
     from expert_bot.storage.firestore_documents import FirestoreDocuments  # noqa: PLC0415
     from expert_bot.storage.users_identity import UsersIdentity  # noqa: PLC0415
 

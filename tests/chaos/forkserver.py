@@ -21,11 +21,11 @@ from typing import Any
 # everything a worker needs, imported before the first fork; no connection is opened before it
 import expert_bot.consumers.embedded
 import expert_bot.consumers.pull
+import expert_bot.google_channels
 import expert_bot.handlers.chat_requested
 import expert_bot.publishers.embedded
 import expert_bot.publishers.pubsub
 import expert_bot.publishers.pubsub_admin
-import expert_bot.publishers.pubsub_channel
 import expert_bot.storage.duckdb_analytics
 import expert_bot.storage.firestore_documents
 import expert_bot.storage.sqlite_bus

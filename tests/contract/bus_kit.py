@@ -117,9 +117,9 @@ def pubsub_kit(emulator_host: str, project: str) -> BusKit:
     from google.pubsub_v1.types import pubsub as wire  # noqa: PLC0415  # only what the row needs
 
     from expert_bot.consumers.pull import PullConsumer  # noqa: PLC0415  # only what the row needs
+    from expert_bot.google_channels import open_channel, unary  # noqa: PLC0415  # only what the row needs
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415  # only what the row needs
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415  # only what the row needs
-    from expert_bot.publishers.pubsub_channel import open_channel, unary  # noqa: PLC0415  # only what the row needs
 
     channel = open_channel(emulator_host=emulator_host)
     publisher = PubsubPublisher(channel=channel, project=project)

@@ -12,9 +12,9 @@ import pytest
 
 from expert_bot.consumers.pull import PullConsumer
 from expert_bot.delivery import Ack, Delivery, Message, Outcome
+from expert_bot.google_channels import open_channel
 from expert_bot.publishers.pubsub import PubsubPublisher
 from expert_bot.publishers.pubsub_admin import PubsubAdmin
-from expert_bot.publishers.pubsub_channel import open_channel
 from expert_bot.schemas.topology import Subscription, Topic, Topology
 
 PROJECT = "emulator-tests"

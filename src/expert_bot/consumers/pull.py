@@ -17,7 +17,7 @@ from expert_bot.consumers.backoff import jittered_delays
 from expert_bot.consumers.in_flight import InFlight, Limits
 from expert_bot.consumers.pull_settlements import Settlements
 from expert_bot.delivery import Delivery, Outcome
-from expert_bot.publishers.pubsub_channel import routing
+from expert_bot.google_channels import routing
 
 _StreamingPullRequest: Final[Any] = wire.StreamingPullRequest.pb()
 _StreamingPullResponse: Final[Any] = wire.StreamingPullResponse.pb()

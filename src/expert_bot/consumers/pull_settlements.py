@@ -13,7 +13,7 @@ from google.protobuf import empty_pb2
 from google.pubsub_v1.types import pubsub as wire
 
 from expert_bot.consumers.backoff import jittered_delays
-from expert_bot.publishers.pubsub_channel import routing, unary
+from expert_bot.google_channels import routing, unary
 
 _AcknowledgeRequest: Final[Any] = wire.AcknowledgeRequest.pb()
 _ModifyAckDeadlineRequest: Final[Any] = wire.ModifyAckDeadlineRequest.pb()

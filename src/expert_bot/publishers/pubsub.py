@@ -12,8 +12,8 @@ from google.pubsub_v1.types import pubsub as wire
 
 from expert_bot.delivery import Message
 from expert_bot.errors import BusUnavailableError, ExpertBotError, MessageRefusedError
+from expert_bot.google_channels import routing, unary
 from expert_bot.publishers.pubsub_batches import Batches, Outgoing
-from expert_bot.publishers.pubsub_channel import routing, unary
 from expert_bot.publishers.pubsub_limits import check_limits
 
 _PublishRequest: Final[Any] = wire.PublishRequest.pb()

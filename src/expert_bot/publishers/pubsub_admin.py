@@ -9,8 +9,8 @@ from google.protobuf import duration_pb2, empty_pb2
 from google.pubsub_v1.types import pubsub as wire
 
 from expert_bot.errors import BusUnavailableError
+from expert_bot.google_channels import routing, unary
 from expert_bot.ports import ApplyReport
-from expert_bot.publishers.pubsub_channel import routing, unary
 from expert_bot.schemas.topology import Subscription, Topology
 
 _Topic: Final[Any] = wire.Topic.pb()

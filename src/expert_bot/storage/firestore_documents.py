@@ -20,10 +20,10 @@ from google.cloud.firestore_v1.types import common, document, firestore, query, 
 from google.protobuf import timestamp_pb2, wrappers_pb2
 
 from expert_bot.errors import ExpertBotError, PreconditionFailedError, StoreUnavailableError
+from expert_bot.google_channels import CHANNEL_OPTIONS
 from expert_bot.ports import Create, Delete, DocKey, Document, Put, Update, Version, Where, Write
 from expert_bot.storage.document_rules import check_writes
 from expert_bot.storage.firestore_values import decode_fields, encode_fields, encode_value
-from expert_bot.storage.grpc_channel import CHANNEL_OPTIONS
 
 _CommitRequest: Final[Any] = firestore.CommitRequest.pb()
 _CommitResponse: Final[Any] = firestore.CommitResponse.pb()

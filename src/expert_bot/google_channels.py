@@ -1,15 +1,25 @@
-"""The gRPC connection that the Pub/Sub publisher, admin and consumer share."""
+"""gRPC connections to Google's services: how each is kept, and calls on raw protobuf classes."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import grpc.aio
 from google.api_core.gapic_v1 import routing_header
 from google.auth.credentials import Credentials
 from google.pubsub_v1.services.publisher.transports.grpc_asyncio import PublisherGrpcAsyncIOTransport
 
-from expert_bot.storage.grpc_channel import CHANNEL_OPTIONS
+CHANNEL_OPTIONS: Final = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # gRPC's own reconnect delay grows to two minutes; after an outage that would be our outage.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 def open_channel(*, emulator_host: str | None, credentials: Credentials | None = None) -> grpc.aio.Channel:

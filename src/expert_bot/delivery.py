@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from expert_bot.records import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record(kw_only=True)
 class Delivery:
     """One delivery of one bus message, from pull, push or the embedded bus.
 
@@ -25,7 +27,7 @@ class Delivery:
     deadline_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Message:
     """One outgoing bus message: exactly the bytes and attributes that will be on the wire."""
 
@@ -35,14 +37,14 @@ class Message:
     ordering_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Ack:
     """The work is durable and its replies are confirmed. `duplicate`: it had been before this delivery."""
 
     duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Retry:
     """Deliver again, not before `after_s` seconds."""
 
@@ -50,7 +52,7 @@ class Retry:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class DeadLetter:
     """The event can never succeed; its dead letter is already confirmed, so settle it like an `Ack`."""
 

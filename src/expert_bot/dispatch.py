@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, assert_never
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from expert_bot.handlers import Context, Handler, Reply
 from expert_bot.inbox.protocol import Inbox
 from expert_bot.inbox.work import Decision
 from expert_bot.ports import Clock, DocumentReader, Identity, Publisher
+from expert_bot.records import record
 from expert_bot.schemas import pubsub
 from expert_bot.schemas.data import check_size, parse_data
 from expert_bot.schemas.dead_letter import CauseOfDeath, describe_reason, encode_dead_letter
@@ -27,6 +29,7 @@ from expert_bot.schemas.problem import Problem
 ANY_SOURCE: Final = "*"
 REPLAY_ATTRIBUTE: Final = "replayfor"
 _UNDELIVERABLE_RETRY_S: Final = 10.0
+_NAMESPACE: Final = uuid.NAMESPACE_URL.bytes
 _PASSED_ON_EXTENSIONS: Final = ("traceparent", "tracestate", "expirytime")
 
 _log = structlog.get_logger(__name__)
@@ -35,7 +38,12 @@ _log = structlog.get_logger(__name__)
 def reply_id(source: str, event_id: str, handler: str, index: int) -> str:
     """Return the id of a handler's n-th reply to an event: always the same for the same request."""
     # control characters cannot occur in the parts, so the separator keeps them apart
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{source}\n{event_id}\n{handler}\n{index}"))
+    name = f"{source}\n{event_id}\n{handler}\n{index}"
+    digest = bytearray(hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # RFC 9562, version 5; `uuid.uuid5` gives the same, four times slower
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Dispatcher:
@@ -147,13 +155,13 @@ class Dispatcher:
             source=self._source,
             type=reply.type.name,
             time=self._clock.now(),
-            data=reply.data.model_dump_json().encode("utf-8"),
+            data=reply.data.__pydantic_serializer__.to_json(reply.data),
             extensions=carried,
         )
         return pubsub.encode_binary(event, topic)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _EventWork:
     """The work on one event, for the inbox."""
 
@@ -215,6 +223,8 @@ def _decode(delivery: Delivery, family: EventFamily | None) -> CloudEvent:
 
 
 def _log_outcome(delivery: Delivery, event: CloudEvent | None, outcome: Outcome, took_s: float) -> None:
+    if type(outcome) is Ack and not _log.is_enabled_for(logging.INFO):
+        return
     fields: dict[str, object] = {
         "outcome": type(outcome).__name__.lower(),
         "subscription": delivery.subscription,

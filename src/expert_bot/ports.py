@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NewType, Protocol
+from functools import lru_cache
+from typing import Final, NamedTuple, NewType, Protocol
 
 from expert_bot.delivery import Message
 from expert_bot.energy.readings import HourlyReading
 from expert_bot.energy.usage import MonthUsage
+from expert_bot.records import record
 from expert_bot.schemas.topology import Topology
 
 Value = None | bool | int | float | str | bytes | datetime | list["Value"] | dict[str, "Value"]
@@ -28,27 +29,42 @@ Firestore keeps the mark when a write left every field as it was: a write that m
 """
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_UNUSABLE_ID: Final = re.compile(r"\.{1,2}|__.*__|.*/.*", re.DOTALL)
 MAX_ID_BYTES: Final = 1500
+_SHORTEST_RESERVED: Final = len("____")
 
 
-@dataclass(frozen=True, slots=True)
-class DocKey:
-    """Address of a document. ValueError if Firestore could not hold it (its rules bind every adapter)."""
+@lru_cache(maxsize=256)
+def _is_collection(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
 
+
+class _Address(NamedTuple):
     collection: str
     id: str
 
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.collection):
-            raise ValueError(f"collection {self.collection!r} must match {_NAME.pattern}")
-        if not self.id or len(self.id.encode()) > MAX_ID_BYTES or _UNUSABLE_ID.fullmatch(self.id):
+
+class DocKey(_Address):
+    """Address of a document. ValueError if Firestore could not hold it (its rules bind every adapter)."""
+
+    __slots__ = ()
+
+    def __new__(cls, collection: str, id: str) -> DocKey:  # noqa: A002 - the field's standard term
+        """Check and make an address."""
+        if not _is_collection(collection):
+            raise ValueError(f"collection {collection!r} must match {_NAME.pattern}")
+        if (
+            id in ("", ".", "..")
+            or "/" in id
+            or (id.startswith("__") and id.endswith("__") and len(id) >= _SHORTEST_RESERVED)
+            or len(id.encode()) > MAX_ID_BYTES
+        ):
             raise ValueError(
                 f"document id must be 1..{MAX_ID_BYTES} bytes, without '/', not '.', '..' or '__x__'"
             )
+        return super().__new__(cls, collection, id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Document:
     """A document as it was read: `version` is the precondition for changing exactly this state."""
 
@@ -57,7 +73,7 @@ class Document:
     version: Version
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Create:
     """Write a document that must not exist yet."""
 
@@ -65,7 +81,7 @@ class Create:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Put:
     """Write a whole document, whatever was there."""
 
@@ -73,7 +89,7 @@ class Put:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Update:
     """Replace the named top-level fields of a document that must exist, and be at `if_version` when that is given."""
 
@@ -82,7 +98,7 @@ class Update:
     if_version: Version | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Delete:
     """Remove a document; absent is fine unless `if_version` is given."""
 
@@ -93,7 +109,7 @@ class Delete:
 Write = Create | Put | Update | Delete
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Where:
     """A condition on one top-level field; `op` is one of `==`, `<`, `<=`, `>`, `>=`. Values of another type never match."""
 
@@ -141,7 +157,7 @@ class Documents(DocumentReader, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StoreReport:
     """What a load changed: `inserted` new hours, `changed` hours whose value differs, `unchanged` the rest."""
 
@@ -215,7 +231,7 @@ class Identity(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ApplyReport:
     """What setting up a topology did: names created now, and names that were there already."""
 

@@ -63,7 +63,7 @@ async def echo(_request: BaseModel, _context: Context) -> Result:
 def make_deliveries(count: int, run: int) -> list[Delivery]:
     """Return that many different requests, as they come off the wire."""
     data = json.dumps(
-        {**FAMILY.requested.example, "message": "¿Cuánto consumí en abril de 2023? " * 20}
+        {**FAMILY.requested.example, "message": "¿Cuánto consumí en abril de 2023? " * 20}, ensure_ascii=False
     ).encode()
     deliveries = []
     for number in range(count):

@@ -498,7 +498,7 @@ async def test_an_entry_that_expires_between_two_looks_is_claimed_afresh(world: 
         nonlocal vanished
         if not vanished:
             vanished = True
-            world.documents.inner._collections["inbox"].clear()  # type: ignore[attr-defined]  # the TTL's deed
+            world.documents.inner._documents.clear()  # type: ignore[attr-defined]  # the TTL's deed
             return None
         return await real_get(key)
 

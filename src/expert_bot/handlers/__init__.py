@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,11 +16,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from expert_bot.ports import DocumentReader, Identity, Write
+from expert_bot.records import record
 from expert_bot.schemas.envelope import CloudEvent
 from expert_bot.schemas.families import EventType
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Context:
     """What a handler may know besides its request.
 
@@ -34,7 +34,7 @@ class Context:
     identity: Identity
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Reply:
     """One event to answer with: its type, one of the family's, and its data."""
 
@@ -42,7 +42,7 @@ class Reply:
     data: BaseModel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Result:
     """What a handler decided: replies to publish and writes to commit with them, all or none.
 
@@ -57,7 +57,7 @@ class Result:
 Handle = Callable[[Any, Context], Awaitable[Result]]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Handler:
     """A handler as found: `name` (its module's) is part of every reply id, so renaming a module changes reply ids."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,23 +11,25 @@ import structlog
 
 from expert_bot.errors import PreconditionFailedError
 from expert_bot.inbox.entry import Entry, State, claim_fields, new_entry, read_entry
+from expert_bot.inbox.heartbeats import Heartbeats
 from expert_bot.inbox.lease import Lease
 from expert_bot.inbox.work import InboxSettings
 from expert_bot.ports import Clock, Create, DocKey, Document, Documents, Fields, Update, Version
+from expert_bot.records import record
 
 _UNKNOWN_VERSION: Final = Version("")
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Held:
     """Somebody else is at work until `until`, as far as the clock can tell."""
 
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Owned:
     """The event is owned by this worker; `entry` is how it found it."""
 
@@ -43,13 +44,15 @@ class Claims:
         self._documents = documents
         self._clock = clock
         self._settings = settings
+        self._lease = timedelta(seconds=settings.lease_s)
+        self._heartbeats = Heartbeats(settings.lease_s)
         self._instance = uuid.uuid4().hex
         self._count = itertools.count()
 
     async def claim(self, key: DocKey) -> Owned | Held | None:
         """Claim an event: owned, held by another, or None when it is already sent. Raises StoreUnavailableError."""
         now = self._clock.now()
-        entry = new_entry(self._new_token(), now + timedelta(seconds=self._settings.lease_s))
+        entry = new_entry(self._new_token(), now + self._lease)
         lease = self._new_lease(key, entry.token, _UNKNOWN_VERSION)
         try:
             (lease.version,) = await self._documents.commit(
@@ -62,7 +65,7 @@ class Claims:
     async def take_over(self, document: Document, entry: Entry) -> Owned | Held:
         """Become the owner of a document exactly as it was read; Held if it has changed since."""
         lease = self._new_lease(document.key, self._new_token(), document.version)
-        lease_until = self._clock.now() + timedelta(seconds=self._settings.lease_s)
+        lease_until = self._clock.now() + self._lease
         ownership: Fields = {"fence": entry.fence + 1, "token": lease.token, "lease_until": lease_until}
         try:
             (lease.version,) = await self._documents.commit(
@@ -101,4 +104,5 @@ class Claims:
             token=token,
             version=version,
             duration_s=self._settings.lease_s,
+            heartbeats=self._heartbeats,
         )

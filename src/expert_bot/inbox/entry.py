@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, cast
 
 from expert_bot.delivery import Message
 from expert_bot.errors import PermanentError
-from expert_bot.ports import DocKey, Document, Fields
+from expert_bot.ports import DocKey, Document, Fields, Value
+from expert_bot.records import record
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC
 
 COLLECTION: Final = "inbox"
 REPLIED: Final = "replied"
 MAX_STORED_BYTES: Final = 256 * 1024
 _KEY_LENGTH: Final = 40
+_END: Final = None
 
 
 class State(StrEnum):
@@ -28,7 +31,7 @@ class State(StrEnum):
     SENT = "sent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Entry:
     """An inbox document as read.
 
@@ -64,7 +67,7 @@ def read_entry(document: Document) -> Entry:
         lease_until=fields["lease_until"],
         attempts=fields["attempts"],
         outcome=fields.get("outcome", ""),
-        messages=tuple(_read_message(stored) for stored in fields.get("messages", ())),
+        messages=_read_messages(fields.get("messages", ())),
         needs_delivery=fields.get("needs_delivery", False),
     )
 
@@ -97,8 +100,15 @@ def committed_entry(entry: Entry, outcome: str, messages: tuple[Message, ...]) -
             replace(message, data=b"") if message.topic == DEAD_LETTER_TOPIC else message
             for message in messages
         )
-    return replace(
-        entry, state=State.COMMITTED, outcome=outcome, messages=messages, needs_delivery=needs_delivery
+    return Entry(
+        state=State.COMMITTED,
+        fence=entry.fence,
+        token=entry.token,
+        lease_until=entry.lease_until,
+        attempts=entry.attempts,
+        outcome=outcome,
+        messages=messages,
+        needs_delivery=needs_delivery,
     )
 
 
@@ -114,36 +124,34 @@ def claim_fields(entry: Entry) -> Fields:
 
 
 def commit_fields(entry: Entry) -> Fields:
-    """Return what a commit writes; message attributes as a flat list, because they obey no field-name rule."""
+    """Return what a commit writes; messages as one flat list, because attribute names obey no field-name rule."""
+    stored: list[Value] = []
+    for message in entry.messages:
+        stored += (message.topic, message.ordering_key, message.data)
+        for pair in message.attributes.items():
+            stored += pair
+        stored.append(_END)
     return {
         "state": entry.state.value,
         "outcome": entry.outcome,
         "needs_delivery": entry.needs_delivery,
-        "messages": [
-            {
-                "topic": message.topic,
-                "data": message.data,
-                "attributes": [text for pair in message.attributes.items() for text in pair],
-                "ordering_key": message.ordering_key,
-            }
-            for message in entry.messages
-        ],
+        "messages": stored,
     }
 
 
 def _stored_size(messages: Sequence[Message]) -> int:
     """Return about how many bytes messages take in the document."""
     return sum(
-        len(message.data) + sum(len(name) + len(value) for name, value in message.attributes.items())
+        len(message.data) + sum(map(len, message.attributes)) + sum(map(len, message.attributes.values()))
         for message in messages
     )
 
 
-def _read_message(stored: Mapping[str, Any]) -> Message:
-    flat = stored["attributes"]
-    return Message(
-        topic=stored["topic"],
-        data=stored["data"],
-        attributes=dict(zip(flat[::2], flat[1::2], strict=True)),
-        ordering_key=stored["ordering_key"],
-    )
+def _read_messages(stored: Sequence[Any]) -> tuple[Message, ...]:
+    messages = []
+    rest = iter(stored)
+    for topic in rest:
+        ordering_key, data = next(rest), next(rest)
+        attributes = {name: next(rest) for name in iter(partial(next, rest), _END)}
+        messages.append(Message(topic=topic, ordering_key=ordering_key, data=data, attributes=attributes))
+    return tuple(messages)

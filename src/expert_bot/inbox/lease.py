@@ -12,16 +12,13 @@ from typing import Final, TypeVar
 
 from expert_bot.errors import ExpertBotError, PreconditionFailedError, StoreUnavailableError
 from expert_bot.inbox.entry import Entry, read_entry
+from expert_bot.inbox.heartbeats import Heartbeats, LeaseLostError
 from expert_bot.ports import Clock, DocKey, Documents, Fields, Update, Version, Write
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
 
 T = TypeVar("T")
-
-
-class LeaseLostError(ExpertBotError):
-    """Another worker owns the document now; whatever was decided here is discarded."""
 
 
 class WriteConflictError(ExpertBotError):
@@ -31,17 +28,14 @@ class WriteConflictError(ExpertBotError):
 class Lease:
     """One claim. Not shared between tasks, but for its own heartbeat.
 
-    `duration_s`: how long a claim lasts without a heartbeat; heartbeats come at a third of it.
+    `duration_s`: how long a claim lasts without a heartbeat. `deadline`: loop time until which it lasts now.
     """
 
     __slots__ = (
         "_clock",
         "_documents",
+        "_heartbeats",
         "_loop",
-        "_lost",
-        "_renewal",
-        "_scope",
-        "_timer",
         "deadline",
         "duration_s",
         "key",
@@ -58,49 +52,26 @@ class Lease:
         token: str,
         version: Version,
         duration_s: float,
+        heartbeats: Heartbeats,
     ) -> None:
         self._documents = documents
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._lost = False
-        self._scope: asyncio.Timeout | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._renewal: asyncio.Task[None] | None = None
+        self._heartbeats = heartbeats
         self.key = key
         self.token = token
         self.version = version
         self.duration_s = duration_s
         self.deadline = self._loop.time() + duration_s
 
-    async def run(self, work: Awaitable[T], *, timeout_s: float) -> T:
-        """Await `work` with heartbeats; cancel it when the lease is lost or the time is up.
-
-        Raises LeaseLostError, TimeoutError, or what `work` raises.
-        """
-        try:
-            async with asyncio.timeout(timeout_s) as self._scope:
-                self._schedule()
-                result = await work
-        except TimeoutError as error:
-            if self._lost:
-                raise LeaseLostError(self.key.id) from error
-            raise
-        finally:
-            self._scope = None
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if self._renewal is not None:
-                await asyncio.wait((self._renewal,))
-                self._renewal = None
-        if self._lost:
-            raise LeaseLostError(self.key.id)
-        return result
+    def run(self, work: Awaitable[T], *, timeout_s: float) -> Awaitable[T]:
+        """Await `work` under the lease; see `Heartbeats.run`."""
+        return self._heartbeats.run(self, work, timeout_s)
 
     async def ensure_held(self) -> None:
         """Renew the lease if it may have run out meanwhile. Raises LeaseLostError or StoreUnavailableError."""
         if self._loop.time() >= self.deadline:
-            await self._extend()
+            await self.extend()
 
     async def commit(self, fields: Fields, writes: Sequence[Write] = (), *, until_s: float) -> None:
         """Write `fields` to the document and `writes` with them, all or none, if the document is still ours.
@@ -112,13 +83,12 @@ class Lease:
         while True:
             try:
                 await self._try_commit(fields, writes)
+                return
             except StoreUnavailableError:
                 if self._loop.time() + pause_s >= until_s:
                     raise
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            else:
-                return
 
     async def release(self, fields: Fields) -> None:
         """Give the document up at once, so that the next delivery need not wait. Raises like a single commit."""
@@ -141,7 +111,8 @@ class Lease:
                 self.version = versions[0]
                 return
 
-    async def _extend(self) -> None:
+    async def extend(self) -> None:
+        """Renew the lease. Raises LeaseLostError or StoreUnavailableError."""
         while True:
             deadline = self._loop.time() + self.duration_s
             lease_until = self._clock.now() + timedelta(seconds=self.duration_s)
@@ -164,24 +135,3 @@ class Lease:
                 self.version = document.version
                 return entry
         raise LeaseLostError(self.key.id)
-
-    def _schedule(self) -> None:
-        self._timer = self._loop.call_later(self.duration_s / 3, self._beat)
-
-    def _beat(self) -> None:
-        self._timer = None
-        self._renewal = self._loop.create_task(self._renew())
-
-    async def _renew(self) -> None:
-        try:
-            await self._extend()
-        except LeaseLostError:
-            self._lost = True
-        except StoreUnavailableError:
-            self._lost = self._loop.time() >= self.deadline  # ownership can no longer be shown
-        if self._scope is None:
-            return
-        if self._lost:
-            self._scope.reschedule(self._loop.time())
-        else:
-            self._schedule()

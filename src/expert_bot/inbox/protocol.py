@@ -34,7 +34,8 @@ from expert_bot.inbox.entry import (
     entry_key,
     read_entry,
 )
-from expert_bot.inbox.lease import Lease, LeaseLostError, WriteConflictError
+from expert_bot.inbox.heartbeats import LeaseLostError
+from expert_bot.inbox.lease import Lease, WriteConflictError
 from expert_bot.inbox.work import Failpoints, InboxSettings, NoFailpoints, Work
 from expert_bot.ports import Clock, DocKey, Document, Documents, Fields, Publisher, Where
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC, CauseOfDeath, encode_dead_letter

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from expert_bot.delivery import Message
 from expert_bot.ports import Write
+from expert_bot.records import record
 from expert_bot.schemas.dead_letter import CauseOfDeath
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class InboxSettings:
     """`lease_s`: how long a claim lasts without a heartbeat. `retention`: how long a finished event is remembered.
 
@@ -23,7 +23,7 @@ class InboxSettings:
     max_attempts: int = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Decision:
     """What is to happen, all or none: messages to publish and documents to write."""
 

@@ -5,6 +5,7 @@ Source: https://cloud.google.com/pubsub/quotas#resource_limits. The emulator enf
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from expert_bot.delivery import Message
@@ -16,6 +17,7 @@ MAX_ATTRIBUTE_NAME_BYTES: Final = 256
 MAX_ATTRIBUTE_VALUE_BYTES: Final = 1024
 MAX_ORDERING_KEY_BYTES: Final = 1024
 RESERVED_PREFIX: Final = "goog"
+_MAX_BYTES_PER_CHAR: Final = 4
 
 
 def check_limits(message: Message) -> None:
@@ -28,10 +30,21 @@ def check_limits(message: Message) -> None:
         raise _refused("a message needs data or at least one attribute")
     if len(message.attributes) > MAX_ATTRIBUTES:
         raise _refused(f"{len(message.attributes)} attributes; at most {MAX_ATTRIBUTES} are allowed")
-    if len(message.ordering_key.encode()) > MAX_ORDERING_KEY_BYTES:
+    if message.ordering_key and len(message.ordering_key.encode()) > MAX_ORDERING_KEY_BYTES:
         raise _refused(f"the ordering key is longer than {MAX_ORDERING_KEY_BYTES} bytes")
-    for name, value in message.attributes.items():
-        _check_attribute(name, value)
+    if not _obviously_fine(message.attributes):
+        for name, value in message.attributes.items():
+            _check_attribute(name, value)
+
+
+def _obviously_fine(attributes: Mapping[str, str]) -> bool:
+    """Tell at a glance, for all attributes at once, what holds for nearly every message; False if it takes a closer look."""
+    return (
+        all(attributes)
+        and max(map(len, attributes), default=0) <= MAX_ATTRIBUTE_NAME_BYTES // _MAX_BYTES_PER_CHAR
+        and max(map(len, attributes.values()), default=0) <= MAX_ATTRIBUTE_VALUE_BYTES // _MAX_BYTES_PER_CHAR
+        and RESERVED_PREFIX not in "".join(attributes)
+    )
 
 
 def _check_attribute(name: str, value: str) -> None:

@@ -27,7 +27,8 @@ def parse_data(event: CloudEvent, event_type: EventType, max_bytes: int) -> Base
         )
     document = strict_json.loads(event.data)
     try:
-        return event_type.data.model_validate(document)
+        model: BaseModel = event_type.data.__pydantic_validator__.validate_python(document)
+        return model
     except ValidationError as error:
         raise PermanentError("schema-violation", describe_violations(error)) from error
 

@@ -15,9 +15,11 @@ from expert_bot.errors import MalformedEventError
 from expert_bot.schemas import strict_json
 from expert_bot.schemas.envelope import (
     CORE_ATTRIBUTES,
+    SPEC_VERSION,
     CloudEvent,
     build_event,
     context_attributes,
+    format_timestamp,
     is_json_media_type,
 )
 
@@ -57,8 +59,21 @@ def decode(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
 
 def encode_binary(event: CloudEvent, topic: str) -> Message:
     """Encode in binary mode: context in `ce-*` attributes, data as it is, ordering key = extension `partitionkey`."""
-    attributes = {PREFIX + name: value for name, value in context_attributes(event).items()}
-    attributes[CONTENT_TYPE] = attributes.pop("ce-datacontenttype")
+    attributes = {
+        "ce-specversion": SPEC_VERSION,
+        "ce-id": event.id,
+        "ce-source": event.source,
+        "ce-type": event.type,
+        CONTENT_TYPE: event.datacontenttype,
+    }
+    if event.time is not None:
+        attributes["ce-time"] = format_timestamp(event.time)
+    if event.dataschema is not None:
+        attributes["ce-dataschema"] = event.dataschema
+    if event.subject is not None:
+        attributes["ce-subject"] = event.subject
+    for name, value in event.extensions.items():
+        attributes[PREFIX + name] = value
     return Message(
         topic=topic,
         data=event.data,

@@ -9,6 +9,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from expert_bot.ports import Delete, DocKey, Fields, Value, Where, Write
@@ -32,19 +33,30 @@ def checked_copy(fields: Fields) -> Fields:
     Raises ValueError for what Firestore cannot hold (a naive datetime, an integer beyond 64 bits, a list directly
     inside a list) and TypeError for a type that no field may have.
     """
-    return {name: _checked(value, in_list=False) for name, value in fields.items()}
+    return {name: value if type(value) in _PLAIN_TYPES else _checked(value) for name, value in fields.items()}
 
 
 def check_writes(writes: Sequence[Write]) -> None:
     """Raise ValueError if a document appears twice or a top-level field name is not allowed."""
+    if len(writes) > 1:
+        _check_once_each(writes)
+    for write in writes:
+        for name in () if isinstance(write, Delete) else write.fields:
+            if not _is_field_name(name):
+                raise ValueError(f"field name {name!r} must match {_FIELD_NAME.pattern}")
+
+
+def _check_once_each(writes: Sequence[Write]) -> None:
     seen: set[DocKey] = set()
     for write in writes:
         if write.key in seen:
             raise ValueError(f"document {write.key.collection}/{write.key.id} appears twice in one commit")
         seen.add(write.key)
-        for name in () if isinstance(write, Delete) else write.fields:
-            if not _FIELD_NAME.fullmatch(name):
-                raise ValueError(f"field name {name!r} must match {_FIELD_NAME.pattern}")
+
+
+@lru_cache(maxsize=1024)
+def _is_field_name(name: str) -> bool:
+    return _FIELD_NAME.fullmatch(name) is not None
 
 
 def condition(where: Sequence[Where]) -> Callable[[Fields], bool]:
@@ -66,29 +78,63 @@ def _comparable(value: Value) -> str:
     return type(value).__name__
 
 
-def _checked(value: Value, *, in_list: bool) -> Value:
-    if type(value) in _PLAIN_TYPES:
-        return value
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("a datetime in a document must be aware")
-        return value.astimezone(UTC)
-    if isinstance(value, int):
-        if not _MIN_INT <= value <= _MAX_INT:
-            raise ValueError(f"integer of {value.bit_length()} bits does not fit 64 bits")
-        return int(value)
-    if isinstance(value, str):  # an enumeration's text: stored as what it says
-        return str.__str__(value)
-    if isinstance(value, dict):
-        return _checked_map(value)
-    if isinstance(value, list):
-        if in_list:
-            raise ValueError("a document cannot hold a list directly inside a list")
-        return [_checked(item, in_list=True) for item in value]
+def _checked(value: Value) -> Value:
+    rule = _RULES.get(type(value))
+    if rule is not None:
+        return rule(value)
+    for kind in (
+        datetime,
+        bool,
+        int,
+        str,
+        dict,
+        list,
+    ):  # subclasses: an enumeration's text is stored as what it says
+        if isinstance(value, kind):
+            return _RULES[kind](value)
     raise TypeError(f"a document cannot hold a {type(value).__name__}; see ports.Value")
 
 
-def _checked_map(value: dict[str, Value]) -> Value:
+def _same(value: Value) -> Value:
+    return value
+
+
+def _checked_datetime(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
+    if value.tzinfo is None:
+        raise ValueError("a datetime in a document must be aware")
+    return value.astimezone(UTC)
+
+
+def _checked_int(value: int) -> int:
+    if not _MIN_INT <= value <= _MAX_INT:
+        raise ValueError(f"integer of {value.bit_length()} bits does not fit 64 bits")
+    return int(value)
+
+
+def _checked_map(value: dict[str, Value]) -> dict[str, Value]:
     if not all(isinstance(name, str) for name in value):
         raise TypeError("keys of a map in a document must be text")
-    return {name: _checked(item, in_list=False) for name, item in value.items()}
+    return checked_copy(value)
+
+
+def _checked_list(value: list[Value]) -> list[Value]:
+    if _PLAIN_TYPES.issuperset(map(type, value)):
+        return value.copy()
+    if any(isinstance(item, list) for item in value):
+        raise ValueError("a document cannot hold a list directly inside a list")
+    return [_checked(item) for item in value]
+
+
+_RULES: Final[Mapping[type, Callable[[Any], Value]]] = {
+    bool: _same,
+    float: _same,
+    bytes: _same,
+    type(None): _same,
+    str: str.__str__,
+    datetime: _checked_datetime,
+    int: _checked_int,
+    dict: _checked_map,
+    list: _checked_list,
+}

@@ -1,0 +1,139 @@
+"""The service as a contender: pull consumer, dispatcher, inbox and publisher as in production, with an echo handler.
+
+The handler answers at once, so that what is timed is delivery: decode, claim, validate, commit, publish, mark, acknowledge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Final
+
+from expert_bot.app import SystemClock
+from expert_bot.consumers.pull import PullConsumer
+from expert_bot.delivery import Ack, Delivery, Message, Outcome
+from expert_bot.dispatch import Dispatcher
+from expert_bot.google_channels import open_channel
+from expert_bot.handlers import Context, Handler, Reply, Result
+from expert_bot.inbox.protocol import Inbox
+from expert_bot.inbox.work import InboxSettings
+from expert_bot.ports import Documents
+from expert_bot.publishers.pubsub import PubsubPublisher
+from expert_bot.schemas.families import EventData, EventFamily, EventType
+from expert_bot.storage.firestore_documents import FirestoreDocuments
+from expert_bot.storage.memory_documents import MemoryDocuments
+from expert_bot.storage.users_identity import UsersIdentity
+from expert_bot.telemetry import configure_logging
+from tests.bench.loops import Job
+
+
+class Text(EventData):
+    """The smallest request and reply: a text of somebody's."""
+
+    user_id: str
+    message: str
+
+
+FAMILY: Final = EventFamily(
+    name="bench",
+    requested=EventType(name="com.smarwatt.bench.requested.v1", data=Text, summary="Echo this.", example={}),
+    replies=(EventType(name="com.smarwatt.bench.echoed.v1", data=Text, summary="The echo.", example={}),),
+    ordering_key=lambda data: data.user_id,
+)
+
+
+async def echo(request: Text, _context: Context) -> Result:
+    """Answer with the request: the cheapest handler."""
+    return Result(replies=(Reply(FAMILY.replies[0], request),))
+
+
+class ToTopic:
+    """The real publisher, but every reply goes to the bench's own topic, and the bench hears of it."""
+
+    def __init__(self, publisher: PubsubPublisher, topic: str, confirmed: Callable[[str], None]) -> None:
+        self._publisher = publisher
+        self._topic = topic
+        self._confirmed = confirmed
+
+    async def publish(self, message: Message) -> str:
+        message_id = await self._publisher.publish(
+            Message(
+                topic=self._topic,
+                data=message.data,
+                attributes=message.attributes,
+                ordering_key=message.ordering_key,
+            )
+        )
+        self._confirmed(message.attributes["ce-causationid"])
+        return message_id
+
+    async def ping(self) -> None:
+        await self._publisher.ping()
+
+    async def close(self) -> None:
+        await self._publisher.close()
+
+
+async def expert_bot_memory(job: Job) -> None:
+    """Run over an in-memory inbox, log lines off."""
+    configure_logging("error", "json")
+    await _run(job, MemoryDocuments())
+
+
+async def expert_bot_memory_logged(job: Job) -> None:
+    """Run over an in-memory inbox with production's log lines (standard error is the caller's)."""
+    configure_logging("info", "json")
+    await _run(job, MemoryDocuments())
+
+
+async def expert_bot_firestore(job: Job) -> None:
+    """Run over Firestore."""
+    configure_logging("error", "json")
+    host = os.environ["FIRESTORE_EMULATOR_HOST"]
+    await _run(job, FirestoreDocuments(project=job.topic.split("/")[1], emulator_host=host))
+
+
+async def _run(job: Job, documents: Documents) -> None:
+    project, topic = job.topic.split("/")[1], job.topic.split("/")[3]
+    channel = open_channel(emulator_host=job.host)
+    done = asyncio.Event()
+    subscription = job.subscription.split("/")[3]
+    publisher = ToTopic(PubsubPublisher(channel=channel, project=project), topic, job.on_reply)
+    clock = SystemClock()
+    dispatcher = Dispatcher(
+        inbox=Inbox(documents=documents, publisher=publisher, clock=clock, settings=InboxSettings()),
+        publisher=publisher,
+        documents=documents,
+        identity=UsersIdentity(documents),
+        clock=clock,
+        families={subscription: FAMILY},
+        handlers={FAMILY.requested.name: Handler("echo", FAMILY.requested, echo)},
+        source="urn:bench",
+        allowed_sources=("*",),
+    )
+
+    async def process(delivery: Delivery) -> Outcome:
+        outcome = await dispatcher.process(delivery)
+        if outcome == Ack():
+            job.left -= 1
+            if job.left == 0:
+                done.set()
+        return outcome
+
+    consumer = PullConsumer(
+        channel=channel,
+        project=project,
+        subscription=subscription,
+        process=process,
+        streams=job.streams,
+        max_in_flight=1000,
+        ordered=False,
+    )
+    running = asyncio.create_task(consumer.run())
+    await done.wait()
+    await consumer.drain(1)
+    await running
+    await publisher.close()
+    await documents.close()
+    await channel.close()

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from expert_bot.delivery import Delivery, Message, Outcome
 from expert_bot.errors import StoreUnavailableError
@@ -19,6 +19,8 @@ from expert_bot.storage.memory_documents import MemoryDocuments
 
 SUBSCRIPTION = "expert-bot-chat-requests"
 LEASE_S = 30.0
+W = TypeVar("W")
+Scenario = Callable[[W], Coroutine[Any, Any, None]]
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -163,13 +165,15 @@ class EffectWork:
             writes=(Create(DocKey("effects", f"{self._event.id}-{run}"), fields),),
         )
 
-    def explain_death(self, cause: CauseOfDeath) -> tuple[Message, ...]:
-        return (reply_to(self._event, f"failed: {cause.reason}"),)
+    def explain_death(self, cause: CauseOfDeath, replay: int) -> tuple[Message, ...]:
+        return (reply_to(self._event, f"failed: {cause.reason}", f"-failed-{replay}"),)
 
 
-def reply_to(event: CloudEvent, text: str) -> Message:
-    """Return a reply whose id depends only on its event, and whose body on the run that decided it."""
-    return Message(topic="chat-replies", data=text.encode(), attributes={"ce-id": f"reply-{event.id}"})
+def reply_to(event: CloudEvent, text: str, suffix: str = "") -> Message:
+    """Return a reply whose id depends only on its event and kind, and whose body on the run that decided it."""
+    return Message(
+        topic="chat-replies", data=text.encode(), attributes={"ce-id": f"reply-{event.id}{suffix}"}
+    )
 
 
 def make_event(event_id: str) -> CloudEvent:
@@ -177,12 +181,15 @@ def make_event(event_id: str) -> CloudEvent:
     return CloudEvent(id=event_id, source="urn:test", type="test", data=b"{}")
 
 
-def make_delivery(event: CloudEvent, *, deadline_s: float | None = None, data: bytes = b"{}") -> Delivery:
-    """Return one delivery of an event."""
+def make_delivery(
+    event: CloudEvent, *, deadline_s: float | None = None, data: bytes = b"{}", replay: int = 0
+) -> Delivery:
+    """Return one delivery of an event, or of its n-th replay."""
+    replayed = {"replayfor": SUBSCRIPTION, "dl-replays": str(replay)} if replay else {}
     return Delivery(
         subscription=SUBSCRIPTION,
         data=data,
-        attributes={"ce-id": event.id, "ce-source": event.source},
+        attributes={"ce-id": event.id, "ce-source": event.source} | replayed,
         deadline_s=deadline_s,
     )
 
@@ -234,3 +241,20 @@ async def advance(loop: SteppedLoop, seconds: float, step_s: float = LEASE_S / 6
 async def effects_of(documents: Documents, event: CloudEvent) -> int:
     """Count the effects an event has had."""
     return len(await documents.find("effects", [Where("event", "==", event.id)], limit=100))
+
+
+def stepped(make_world: Callable[[SteppedLoop], W]) -> Callable[[Scenario[W]], Callable[[], None]]:
+    """Return a decorator that runs an async test in stepped time, in a world made for it."""
+
+    def decorate(scenario: Scenario[W]) -> Callable[[], None]:
+        def run() -> None:
+            with asyncio.Runner(loop_factory=SteppedLoop) as runner:
+                loop = runner.get_loop()
+                assert isinstance(loop, SteppedLoop)
+                runner.run(scenario(make_world(loop)))
+
+        run.__doc__ = scenario.__doc__
+        run.__name__ = scenario.__name__
+        return run
+
+    return decorate

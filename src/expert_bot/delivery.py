@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
+from typing import Final
 
 from expert_bot.records import record
+
+REPLAY_FOR: Final = "replayfor"
+"""Attribute of a replayed message: the short name of the only subscription it is meant for."""
+REPLAYS: Final = "dl-replays"
+"""Attribute of dead letters and replayed messages: how many times the event has been replayed."""
+_TOO_MANY_DIGITS: Final = 10
 
 
 @record(kw_only=True)
@@ -25,6 +32,16 @@ class Delivery:
     published_at: datetime | None = None
     attempt: int | None = None
     deadline_s: float | None = None
+
+    @property
+    def replay(self) -> int:
+        """How many times operations have replayed this message by now; 0 for any other delivery."""
+        if REPLAY_FOR not in self.attributes:
+            return 0
+        count = self.attributes.get(REPLAYS, "")
+        return (
+            max(1, int(count)) if count.isascii() and count.isdigit() and len(count) < _TOO_MANY_DIGITS else 1
+        )
 
 
 @record(kw_only=True)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import structlog
 
-from expert_bot.delivery import Ack, DeadLetter, Delivery, Message, Outcome, Retry
+from expert_bot.delivery import REPLAY_FOR, Ack, DeadLetter, Delivery, Message, Outcome, Retry
 from expert_bot.errors import BusUnavailableError, MalformedEventError, MessageRefusedError, PermanentError
 from expert_bot.handlers import Context, Handler, Reply
 from expert_bot.inbox.protocol import Inbox
@@ -27,7 +27,6 @@ from expert_bot.schemas.families import DEFAULT_MAX_DATA_BYTES, EventFamily
 from expert_bot.schemas.problem import Problem
 
 ANY_SOURCE: Final = "*"
-REPLAY_ATTRIBUTE: Final = "replayfor"
 _UNDELIVERABLE_RETRY_S: Final = 10.0
 _NAMESPACE: Final = uuid.NAMESPACE_URL.bytes
 _PASSED_ON_EXTENSIONS: Final = ("traceparent", "tracestate", "expirytime")
@@ -79,7 +78,7 @@ class Dispatcher:
     async def process(self, delivery: Delivery) -> Outcome:
         """Bring one delivery to its outcome; log one line about it. Raises what `Inbox.handle` raises."""
         started = time.perf_counter()
-        replay_for = delivery.attributes.get(REPLAY_ATTRIBUTE)
+        replay_for = delivery.attributes.get(REPLAY_FOR)
         if replay_for is not None and replay_for != delivery.subscription:
             # meant for another subscription, where the broker did not filter
             _log.info("replay_ignored", subscription=delivery.subscription, message_id=delivery.message_id)
@@ -190,7 +189,7 @@ class _EventWork:
         )
         return Decision(messages=messages, writes=result.writes)
 
-    def explain_death(self, cause: CauseOfDeath) -> tuple[Message, ...]:
+    def explain_death(self, cause: CauseOfDeath, replay: int) -> tuple[Message, ...]:
         if self.family is None:
             return ()
         reason = describe_reason(cause.reason)
@@ -207,7 +206,7 @@ class _EventWork:
         author = f"{self.family.name}.failed"
         return (
             self.dispatcher.encode_reply(
-                self.event, self.family.reply_topic, self._ordering_key(""), reply, author, 0
+                self.event, self.family.reply_topic, self._ordering_key(""), reply, author, replay
             ),
         )
 

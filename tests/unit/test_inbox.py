@@ -30,6 +30,7 @@ from tests.inbox_world import (
     effects_of,
     make_event,
     settle,
+    stepped,
 )
 
 EVENT = make_event("event-1")
@@ -70,21 +71,7 @@ class World:
             await worker.handle(EVENT)
 
 
-Scenario = Callable[[World], Coroutine[Any, Any, None]]
-
-
-def in_world(scenario: Scenario) -> Callable[[], None]:
-    """Run an async scenario in stepped time."""
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=SteppedLoop) as runner:
-            loop = runner.get_loop()
-            assert isinstance(loop, SteppedLoop)
-            runner.run(scenario(World(loop)))
-
-    run.__doc__ = scenario.__doc__
-    run.__name__ = scenario.__name__
-    return run
+in_world = stepped(World)
 
 
 @in_world

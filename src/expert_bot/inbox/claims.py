@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from expert_bot.errors import PreconditionFailedError
-from expert_bot.inbox.entry import Entry, State, claim_fields, new_entry, read_entry
+from expert_bot.inbox.entry import Entry, State, claim_fields, new_entry, read_entry, reopened_entry
 from expert_bot.inbox.heartbeats import Heartbeats
 from expert_bot.inbox.lease import Lease
 from expert_bot.inbox.work import InboxSettings
@@ -31,10 +31,11 @@ class Held:
 
 @record()
 class Owned:
-    """The event is owned by this worker; `entry` is how it found it."""
+    """The event is owned by this worker; `entry` is how it found it, or how a replay `reopened` it."""
 
     lease: Lease
     entry: Entry
+    reopened: bool = False
 
 
 class Claims:
@@ -49,8 +50,11 @@ class Claims:
         self._instance = uuid.uuid4().hex
         self._count = itertools.count()
 
-    async def claim(self, key: DocKey) -> Owned | Held | None:
-        """Claim an event: owned, held by another, or None when it is already sent. Raises StoreUnavailableError."""
+    async def claim(self, key: DocKey, replay: int = 0) -> Owned | Held | None:
+        """Claim an event: owned, held by another, or None when it is already sent. Raises StoreUnavailableError.
+
+        `replay`: number of the replay this delivery belongs to; each one lets a sent event in once more.
+        """
         now = self._clock.now()
         entry = new_entry(self._new_token(), now + self._lease)
         lease = self._new_lease(key, entry.token, _UNKNOWN_VERSION)
@@ -59,14 +63,19 @@ class Claims:
                 [Create(key, {**claim_fields(entry), "expire_at": now + self._settings.retention})]
             )
         except PreconditionFailedError:
-            return await self._claim_existing(key)
+            return await self._claim_existing(key, replay)
         return Owned(lease, entry)
 
-    async def take_over(self, document: Document, entry: Entry) -> Owned | Held:
-        """Become the owner of a document exactly as it was read; Held if it has changed since."""
+    async def take_over(self, document: Document, entry: Entry, fields: Fields | None = None) -> Owned | Held:
+        """Become the owner of a document exactly as it was read, and write `fields`; Held if it has changed since."""
         lease = self._new_lease(document.key, self._new_token(), document.version)
         lease_until = self._clock.now() + self._lease
-        ownership: Fields = {"fence": entry.fence + 1, "token": lease.token, "lease_until": lease_until}
+        ownership: Fields = {
+            "fence": entry.fence + 1,
+            "token": lease.token,
+            "lease_until": lease_until,
+            **(fields or {}),
+        }
         try:
             (lease.version,) = await self._documents.commit(
                 [Update(document.key, ownership, if_version=document.version)]
@@ -76,18 +85,24 @@ class Claims:
         _log.info(
             "event_taken_over", inbox_key=document.key.id, state=entry.state.value, fence=entry.fence + 1
         )
-        return Owned(lease, entry)
+        return Owned(lease, entry, reopened=fields is not None)
 
-    async def _claim_existing(self, key: DocKey) -> Owned | Held | None:
+    async def _claim_existing(self, key: DocKey, replay: int) -> Owned | Held | None:
         document = await self._documents.get(key)
         if document is None:  # expired between the two calls
             return Held(self._clock.now())
         entry = read_entry(document)
         if entry.state is State.SENT:
-            return None
+            return await self._reopen(document, entry, replay) if replay > entry.replay else None
         if entry.lease_until > self._clock.now() and not self._is_own_remains(entry):
             return Held(entry.lease_until)
         return await self.take_over(document, entry)
+
+    async def _reopen(self, document: Document, entry: Entry, replay: int) -> Owned | Held:
+        reopened = reopened_entry(entry, replay)
+        _log.info("event_reopened", inbox_key=document.key.id, replay=replay, outcome=entry.outcome)
+        fields: Fields = {"state": reopened.state.value, "attempts": 0, "replay": replay}
+        return await self.take_over(document, reopened, fields)
 
     def _is_own_remains(self, entry: Entry) -> bool:
         """Tell whether this process claimed it: nobody here is at it any more, so an outage must have cut it off."""

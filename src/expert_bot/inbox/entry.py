@@ -38,6 +38,7 @@ class Entry:
     `fence`: how many owners it has had. `token`: the owner's mark, unique per claim. `attempts`: failed attempts so far
     (crashes are not counted). `outcome`: `replied` or the dead letter's reason, once committed. `messages`: what is to
     be published. `needs_delivery`: the dead letter's bytes were too large to store and come from the delivery itself.
+    `replay`: the latest replay that was let in, 0 for none.
     """
 
     state: State
@@ -48,6 +49,7 @@ class Entry:
     outcome: str
     messages: tuple[Message, ...]
     needs_delivery: bool
+    replay: int
 
 
 def entry_key(subscription: str, source: str, event_id: str) -> DocKey:
@@ -69,6 +71,7 @@ def read_entry(document: Document) -> Entry:
         outcome=fields.get("outcome", ""),
         messages=_read_messages(fields.get("messages", ())),
         needs_delivery=fields.get("needs_delivery", False),
+        replay=fields.get("replay", 0),
     )
 
 
@@ -83,6 +86,22 @@ def new_entry(token: str, lease_until: datetime) -> Entry:
         outcome="",
         messages=(),
         needs_delivery=False,
+        replay=0,
+    )
+
+
+def reopened_entry(entry: Entry, replay: int) -> Entry:
+    """Return a finished entry as a replay finds it: what was answered is sent again, what died gets another chance."""
+    return Entry(
+        state=State.COMMITTED if entry.outcome == REPLIED else State.CLAIMED,
+        fence=entry.fence,
+        token=entry.token,
+        lease_until=entry.lease_until,
+        attempts=0,
+        outcome=entry.outcome,
+        messages=entry.messages,
+        needs_delivery=False,
+        replay=replay,
     )
 
 
@@ -109,6 +128,7 @@ def committed_entry(entry: Entry, outcome: str, messages: tuple[Message, ...]) -
         outcome=outcome,
         messages=messages,
         needs_delivery=needs_delivery,
+        replay=entry.replay,
     )
 
 

@@ -136,8 +136,10 @@ class Inbox:
         await self._failpoints.reach("P0")
         hold_s = _FIRST_HOLD_S
         while True:
-            claim = await self._claims.claim(key)
+            claim = await self._claims.claim(key, delivery.replay)
             if isinstance(claim, Owned):
+                if claim.reopened:  # what was published before does not count
+                    self._published.pop(key, None)
                 try:
                     return await self._own(claim, delivery, work, until_s)
                 except LeaseLostError:
@@ -215,7 +217,7 @@ class Inbox:
             handler=work.handler,
             attempts=owned.entry.attempts + 1,
         )
-        messages = (*work.explain_death(cause), encode_dead_letter(delivery, cause))
+        messages = (*work.explain_death(cause, owned.entry.replay), encode_dead_letter(delivery, cause))
         entry = committed_entry(owned.entry, error.reason, messages)
         await self._failpoints.reach("P2")
         await owned.lease.commit(commit_fields(entry), until_s=owned.lease.deadline)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc.aio
 from google.protobuf import empty_pb2
+from google.protobuf.any_pb2 import Any as Any_
 from google.pubsub_v1.types import pubsub as wire
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 
 from expert_bot.google_channels import open_channel
 
@@ -18,8 +21,8 @@ _PublishRequest: Any = wire.PublishRequest.pb()
 _PublishResponse: Any = wire.PublishResponse.pb()
 _GetTopicRequest: Any = wire.GetTopicRequest.pb()
 _Topic: Any = wire.Topic.pb()
-_StreamingPullRequest: Any = wire.StreamingPullRequest.pb()
-_StreamingPullResponse: Any = wire.StreamingPullResponse.pb()
+_PullRequest: Any = wire.PullRequest.pb()
+_PullResponse: Any = wire.PullResponse.pb()
 _AcknowledgeRequest: Any = wire.AcknowledgeRequest.pb()
 _ModifyAckDeadlineRequest: Any = wire.ModifyAckDeadlineRequest.pb()
 _ReceivedMessage: Any = wire.ReceivedMessage.pb()
@@ -28,35 +31,38 @@ Hook = Callable[[Any], Awaitable[None]]
 
 
 class RefusalError(Exception):
-    """Raised by a hook: the request is answered with this status."""
+    """Raised by a hook: the request is answered with this status.
 
-    def __init__(self, code: grpc.StatusCode, details: str = "as the test says") -> None:
+    `failures`: what is wrong with single ack ids, as an exactly-once subscription says it.
+    """
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        details: str = "as the test says",
+        *,
+        failures: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(details)
         self.code = code
         self.details = details
+        self.failures = failures
 
-
-class FakeStream:
-    """One StreamingPull: what was written to it, whether that has ended, and a way to send to it or end it."""
-
-    def __init__(self) -> None:
-        self.half_closed = False
-        self.requests: list[Any] = []
-        self.outbox: asyncio.Queue[Any] = asyncio.Queue()
-
-    def send(self, *received: Any) -> None:
-        """Send received messages in one response."""
-        self.outbox.put_nowait(_StreamingPullResponse(received_messages=received))
-
-    def end(self, code: grpc.StatusCode) -> None:
-        """End the stream with a status, once everything before has been sent."""
-        self.outbox.put_nowait(code)
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        """Return the failures as Google's services attach them to a status."""
+        if self.failures is None:
+            return ()
+        info = Any_()
+        info.Pack(ErrorInfo(reason="PERMANENT_FAILURE_INVALID_ACK_ID", metadata=self.failures))
+        status = Status(code=self.code.value[0], message=self.details, details=[info])
+        return (("grpc-status-details-bin", status.SerializeToString()),)
 
 
 class FakePubsub:
     """Records requests; `on_publish`, `on_get_topic`, `on_ack`, `on_modify` may wait, or raise RefusalError.
 
-    `published`: texts of each accepted Publish. `acks`, `deadlines`: what was accepted, request by request.
+    `published`: texts of each accepted Publish. `acks`, `deadlines`: what was accepted, request by request. `pulls`: every
+    Pull; each waits for the next answer of `send` or `fail`, or is answered by `on_pull` if that returns messages.
     """
 
     def __init__(self) -> None:
@@ -67,7 +73,10 @@ class FakePubsub:
         self.published: list[list[bytes]] = []
         self.acks: list[list[str]] = []
         self.deadlines: list[tuple[list[str], int]] = []
-        self.streams: list[FakeStream] = []
+        self.pulls: list[Any] = []
+        self.open_pulls = 0
+        self.on_pull: Callable[[Any], Awaitable[list[Any]]] = self._next_answer
+        self._answers: asyncio.Queue[list[Any] | grpc.StatusCode] = asyncio.Queue()
         self._ids = itertools.count(1)
 
     @property
@@ -98,23 +107,31 @@ class FakePubsub:
         self.deadlines.append((list(request.ack_ids), request.ack_deadline_seconds))
         return empty_pb2.Empty()
 
-    async def streaming_pull(self, requests: AsyncIterator[Any], context: Any) -> None:
-        stream = FakeStream()
-        self.streams.append(stream)
-        listening = asyncio.create_task(self._listen(stream, requests))
-        try:
-            while not isinstance(item := await stream.outbox.get(), grpc.StatusCode):
-                await context.write(item)
-            if item is not grpc.StatusCode.OK:
-                await context.abort(item, "as the test says")
-        finally:
-            listening.cancel()
+    def send(self, *received: Any) -> None:
+        """Answer the next pull with these messages, however many it asks for."""
+        self._answers.put_nowait([*received])
 
-    async def _listen(self, stream: FakeStream, requests: AsyncIterator[Any]) -> None:
-        async for request in requests:
-            stream.requests.append(request)
-        stream.half_closed = True
-        stream.end(grpc.StatusCode.OK)
+    def fail(self, code: grpc.StatusCode) -> None:
+        """Answer the next pull with a status; OK: with no messages."""
+        self._answers.put_nowait(code)
+
+    async def pull(self, request: Any, context: Any) -> Any:
+        self.pulls.append(request)
+        self.open_pulls += 1
+        try:
+            return _PullResponse(received_messages=await self.on_pull(request))
+        except RefusalError as refusal:
+            await context.abort(refusal.code, refusal.details)
+        finally:
+            self.open_pulls -= 1
+
+    async def _next_answer(self, _request: Any) -> list[Any]:
+        answer = await self._answers.get()
+        if isinstance(answer, list):
+            return answer
+        if answer is grpc.StatusCode.OK:
+            return []
+        raise RefusalError(answer)
 
 
 @asynccontextmanager
@@ -133,9 +150,11 @@ async def fake_pubsub() -> AsyncIterator[tuple[FakePubsub, grpc.aio.Channel]]:
         await server.stop(None)
 
 
-def received(ack_id: str, *, key: str = "", data: bytes = b"x", attempt: int = 0) -> Any:
-    """Build a message as a subscriber receives it."""
-    message = {"data": data, "message_id": f"id-{ack_id}", "ordering_key": key}
+def received(
+    ack_id: str, *, key: str = "", data: bytes = b"x", attempt: int = 0, message_id: str | None = None
+) -> Any:
+    """Build a message as a subscriber receives it; its id is "id-" and the ack id, unless given."""
+    message = {"data": data, "message_id": message_id or f"id-{ack_id}", "ordering_key": key}
     return _ReceivedMessage(ack_id=ack_id, message=message, delivery_attempt=attempt)
 
 
@@ -155,11 +174,7 @@ def _subscriber_handlers(fake: FakePubsub) -> grpc.GenericRpcHandler:
         {
             "Acknowledge": _unary(fake.acknowledge, _AcknowledgeRequest),
             "ModifyAckDeadline": _unary(fake.modify, _ModifyAckDeadlineRequest),
-            "StreamingPull": grpc.stream_stream_rpc_method_handler(
-                fake.streaming_pull,
-                request_deserializer=_StreamingPullRequest.FromString,
-                response_serializer=_StreamingPullResponse.SerializeToString,
-            ),
+            "Pull": _unary(fake.pull, _PullRequest),
         },
     )
 
@@ -176,7 +191,7 @@ async def _ask(hook: Hook, request: Any, context: Any) -> None:
     try:
         await hook(request)
     except RefusalError as refusal:
-        await context.abort(refusal.code, refusal.details)
+        await context.abort(refusal.code, refusal.details, refusal.trailing_metadata())
 
 
 async def _accept(_request: Any) -> None:

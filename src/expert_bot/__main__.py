@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
+import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
 
@@ -14,13 +17,14 @@ from pydantic import ValidationError
 from rich.progress import Progress
 
 from expert_bot import __version__, show
-from expert_bot.app import open_adapters
-from expert_bot.client import ask as ask_bot
-from expert_bot.client import make_request
+from expert_bot.app import make_client, open_adapters
 from expert_bot.config import Mode, Settings, load_settings
+from expert_bot.deadletters.reading import find_letter, list_letters, note_reveal
+from expert_bot.deadletters.record import DeadLetterRecord, LetterFacts
 from expert_bot.demo import run_demo
 from expert_bot.errors import ExpertBotError, SettingError, TransientError, UsageError
 from expert_bot.ingest import ImportReport, import_consumption
+from expert_bot.publishers import RequestFailedError
 from expert_bot.schemas import contract as contracts
 from expert_bot.schemas.data import describe_violations
 from expert_bot.schemas.envelope import CloudEvent
@@ -29,6 +33,7 @@ from expert_bot.schemas.topology import topology
 from expert_bot.service import Worker, run_service
 from expert_bot.telemetry import configure_logging
 
+CLI_SOURCE: Final = "urn:smarwatt:expert-bot:cli"
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_TRY_AGAIN: Final = 75
@@ -44,8 +49,10 @@ topics_app = typer.Typer(help="Topics and subscriptions.", no_args_is_help=True)
 contract_app = typer.Typer(
     help="The generated contract: AsyncAPI, JSON Schemas, topic manifest.", no_args_is_help=True
 )
+deadletters_app = typer.Typer(help="What could not be handled, and why.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 app.add_typer(topics_app, name="topics")
+app.add_typer(deadletters_app, name="deadletters")
 app.add_typer(contract_app, name="contract")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
@@ -157,6 +164,35 @@ def apply_topics(as_json: AsJson = False) -> None:
         show.names("already there", report["existing"])
 
 
+@deadletters_app.command("list")
+def list_dead_letters(
+    reason: Annotated[str | None, typer.Option(help="Only letters with this reason code.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, those archived last first."""
+    letters = asyncio.run(_list_letters(_start(quiet=True), reason))
+    if as_json:
+        _print_json(show.letters_report(letters))
+    else:
+        show.letters(letters)
+
+
+@deadletters_app.command("show")
+def show_dead_letter(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="The letter's id, from `deadletters list`.")],
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show data and attribute values too; this is recorded.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show why an event died, and what it was."""
+    letter = asyncio.run(_read_letter(_start(quiet=True), letter_id, reveal=reveal))
+    if as_json:
+        _print_json(show.letter_report(letter, reveal=reveal))
+    else:
+        show.letter(letter, reveal=reveal)
+
+
 @contract_app.command("write")
 def write_contract(root: Root = Path()) -> None:
     """Write every generated contract file below the repository's root."""
@@ -185,12 +221,16 @@ def show_contract() -> None:
 
 async def _ask(settings: Settings, data: ChatRequested) -> tuple[CloudEvent, CloudEvent]:
     async with open_adapters(settings) as adapters:
-        request = make_request(FAMILY, data, asked_at=adapters.clock.now())
         worker = Worker(settings, adapters) if settings.mode is Mode.EMBEDDED else None
         if worker is not None:
             worker.start()
         try:
-            return request, await ask_bot(adapters, FAMILY, request, timeout_s=settings.ask_timeout_s)
+            async with make_client(adapters, CLI_SOURCE) as client:
+                request = client.make_request(data)
+                try:
+                    return request, (await client.ask(request, timeout_s=settings.ask_timeout_s)).event
+                except RequestFailedError as failure:
+                    return request, failure.event
         finally:
             if worker is not None:
                 await worker.drain()
@@ -206,6 +246,27 @@ async def _import(settings: Settings, lines: BinaryIO, user: str) -> ImportRepor
             adapters.clock,
             adapters.identity,
         )
+
+
+async def _list_letters(settings: Settings, reason: str | None) -> Sequence[LetterFacts]:
+    async with open_adapters(settings) as adapters:
+        return await list_letters(adapters.documents, reason=reason)
+
+
+async def _read_letter(settings: Settings, letter_id: str, *, reveal: bool) -> DeadLetterRecord:
+    async with open_adapters(settings) as adapters:
+        letter = await find_letter(adapters.documents, letter_id)
+        if reveal:
+            await note_reveal(adapters.documents, adapters.clock, letter_id, actor=_operator())
+        return letter
+
+
+def _operator() -> str:
+    """Return who runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has no name
+        return f"uid {os.getuid()}"
 
 
 def _start(*, quiet: bool = False) -> Settings:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
 
 from expert_bot.config import Mode, Settings
 from expert_bot.delivery import Delivery, Outcome
@@ -16,27 +15,23 @@ from expert_bot.errors import SettingError, UsageError
 from expert_bot.handlers import all_handlers
 from expert_bot.inbox.protocol import Inbox
 from expert_bot.inbox.work import Failpoints, InboxSettings
-from expert_bot.ports import Analytics, BusAdmin, Clock, Consumer, Documents, Identity, Publisher
-from expert_bot.schemas.families import families_by_subscription
+from expert_bot.ports import (
+    DEFAULT_MAX_WORK_S,
+    Analytics,
+    BusAdmin,
+    Clock,
+    Consumer,
+    Documents,
+    Identity,
+    MakeConsumer,
+    Publisher,
+)
+from expert_bot.publishers import RequestClient
+from expert_bot.schemas.families import EventFamily, families_by_subscription
 from expert_bot.schemas.topology import topology
+from expert_bot.storage.system_clock import SystemClock
 
 Process = Callable[[Delivery], Awaitable[Outcome]]
-
-
-class MakeConsumer(Protocol):
-    """Makes the consumer of one subscription on whichever bus was picked."""
-
-    def __call__(self, subscription: str, process: Process, *, ordered: bool) -> Consumer:
-        """Return a consumer that has not started yet."""
-        ...
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> datetime:
-        """Return the current instant, aware, UTC."""
-        return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +61,17 @@ class Adapters:
                 "no analytics store is connected in cloud mode; use EXPERT_BOT_MODE=embedded or emulators"
             )
         return self.analytics
+
+
+def make_client(adapters: Adapters, source: str) -> RequestClient:
+    """Return a client whose requests come from `source`. Raises UsageError where it cannot make its subscriptions."""
+    return RequestClient(
+        publisher=adapters.publisher,
+        admin=adapters.require_admin(),
+        make_consumer=adapters.make_consumer,
+        clock=adapters.clock,
+        source=source,
+    )
 
 
 @asynccontextmanager
@@ -101,12 +107,32 @@ def build_dispatcher(
         documents=adapters.documents,
         identity=adapters.identity,
         clock=adapters.clock,
-        families=families_by_subscription(),
+        families=families_of(settings),
         handlers=all_handlers(),
         source=settings.source,
         allowed_sources=settings.allowed_sources or (ANY_SOURCE,),
     )
     return dispatcher, inbox
+
+
+def families_of(settings: Settings) -> dict[str, EventFamily]:
+    """Return the event families by subscription, with the handler timeouts that the settings give them.
+
+    Raises SettingError for a timeout of a family that does not exist.
+    """
+    families = families_by_subscription()
+    known = sorted(family.name for family in families.values())
+    for name in settings.handler_timeouts_s:
+        if name not in known:
+            raise SettingError(
+                f"EXPERT_BOT_HANDLER_TIMEOUTS_S: {name!r} is no event family; known: {', '.join(known)}"
+            )
+    return {
+        subscription: replace(
+            family, handler_timeout_s=settings.handler_timeouts_s.get(family.name, family.handler_timeout_s)
+        )
+        for subscription, family in families.items()
+    }
 
 
 def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
@@ -124,7 +150,13 @@ def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     documents = SqliteDocuments(SqliteFile(folder / "documents.sqlite3"))
     bus = SqliteBus(SqliteFile(folder / "bus.sqlite3"), clock=clock)
 
-    def make_consumer(subscription: str, process: Process, *, ordered: bool) -> Consumer:  # noqa: ARG001  # the bus knows
+    def make_consumer(
+        subscription: str,
+        process: Process,
+        *,
+        ordered: bool,  # noqa: ARG001  # the bus knows
+        max_work_s: float = DEFAULT_MAX_WORK_S,  # noqa: ARG001  # nothing to extend: the lease is renewed by the file's owner
+    ) -> Consumer:
         return EmbeddedConsumer(bus, subscription, process, max_in_flight=settings.max_in_flight)
 
     publisher = EmbeddedPublisher(bus)
@@ -163,7 +195,9 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
             "no Google credentials found; run on Google Cloud, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
         ) from error
 
-    def make_consumer(subscription: str, process: Process, *, ordered: bool) -> Consumer:
+    def make_consumer(
+        subscription: str, process: Process, *, ordered: bool, max_work_s: float = DEFAULT_MAX_WORK_S
+    ) -> Consumer:
         return PullConsumer(
             channel=channel,
             project=settings.project,
@@ -173,6 +207,7 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
             max_in_flight=settings.max_in_flight,
             ack_deadline_s=settings.ack_deadline_s,
             ordered=ordered,
+            max_extension_s=max_work_s,
         )
 
     publisher = PubsubPublisher(channel=channel, project=settings.project)

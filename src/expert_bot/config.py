@@ -60,6 +60,42 @@ class Settings(BaseSettings):
     max_in_flight: Annotated[
         int, Field(ge=1, le=10_000, description="Messages being worked on per subscription.")
     ] = 500
+    push_auth: Annotated[
+        Literal["oidc", "iam", "off"] | None,
+        Field(
+            description="Who checks that a push comes from Pub/Sub: `oidc`: this service, by Google's signed token; "
+            "`iam`: Cloud Run has; `off`: nobody. `serve` needs it; embedded mode's default is `off`."
+        ),
+    ] = None
+    push_audiences: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            description="`oidc`: the token's audience, one for all subscriptions or `SUBSCRIPTION=AUDIENCE`, comma separated."
+        ),
+    ] = ()
+    push_service_accounts: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            description="`oidc`: the pushing service account's e-mail, one for all or `SUBSCRIPTION=EMAIL`, comma separated."
+        ),
+    ] = ()
+    push_certs_url: Annotated[
+        str,
+        Field(max_length=500, description="`oidc`: JWK set of the token's signer; https unless on loopback."),
+    ] = "https://www.googleapis.com/oauth2/v3/certs"
+    push_tenant_limit: Annotated[
+        int, Field(ge=1, le=10_000, description="Pushes of one user being worked on; more get 429.")
+    ] = 20
+    handler_timeouts_s: Annotated[
+        dict[str, Annotated[float, Field(ge=0.1, le=480)]],
+        NoDecode,
+        Field(
+            description="Time an event family's handler may take where it should not be the family's own: "
+            "`FAMILY=SECONDS`, comma separated, 0.1 to 480 seconds."
+        ),
+    ] = {}
     ack_deadline_s: Annotated[
         int,
         Field(ge=10, le=600, description="Pull: how long a delivery stays leased to a worker that has died."),
@@ -131,7 +167,7 @@ class Settings(BaseSettings):
         ),
     ] = None
 
-    @field_validator("allowed_sources", mode="before")
+    @field_validator("allowed_sources", "push_audiences", "push_service_accounts", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (
@@ -139,6 +175,14 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("handler_timeouts_s", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = (part.partition("=") for part in value.split(",") if part.strip())
+        return {name.strip(): setting.strip() for name, _, setting in pairs}
 
     @property
     def listen_host(self) -> str:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
-from expert_bot.app import Adapters, open_adapters
-from expert_bot.client import ask, make_request
+from expert_bot.app import Adapters, make_client, open_adapters
 from expert_bot.config import Mode, Settings
 from expert_bot.energy.household_csv import write_household_csv
 from expert_bot.energy.simulation import simulate_household
 from expert_bot.ingest import ImportReport, import_consumption
 from expert_bot.ports import DocKey, Put
 from expert_bot.schemas.envelope import CloudEvent
-from expert_bot.schemas.events.chat import FAMILY, ChatRequested
+from expert_bot.schemas.events.chat import ChatRequested
 from expert_bot.service import Worker
 
+SOURCE: Final = "urn:smarwatt:expert-bot:demo"
 USER_ID: Final = "demo"
 USER_NAME: Final = "Ana Ejemplo"
 DATA_UNTIL: Final = date(2026, 10, 31)
@@ -72,11 +72,12 @@ async def run_demo(settings: Settings, announce: Callable[[str], None]) -> DemoR
 
 async def _ask(settings: Settings, adapters: Adapters) -> tuple[CloudEvent, CloudEvent]:
     data = ChatRequested(message=QUESTION, user_id=USER_ID, source="demo", conversation_id=f"demo-{USER_ID}")
-    request = make_request(FAMILY, data, asked_at=ASKED_AT)
     worker = Worker(settings, adapters)
     worker.start()
     try:
-        reply = await ask(adapters, FAMILY, request, timeout_s=settings.ask_timeout_s)
+        async with make_client(adapters, SOURCE) as client:
+            request = client.make_request(data, asked_at=ASKED_AT)
+            answer = await client.ask(request, timeout_s=settings.ask_timeout_s)
     finally:
         await worker.drain()
-    return request, reply
+    return request, answer.event

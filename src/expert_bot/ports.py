@@ -6,12 +6,12 @@ Adapters: `storage/` (Documents, Analytics), `publishers/` (Publisher), chosen i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, NamedTuple, NewType, Protocol
+from typing import Final, NamedTuple, NewType, Protocol, Self
 
-from expert_bot.delivery import Message
+from expert_bot.delivery import Delivery, Message, Outcome
 from expert_bot.energy.readings import HourlyReading
 from expert_bot.energy.usage import MonthUsage
 from expert_bot.records import record
@@ -30,6 +30,7 @@ Firestore keeps the mark when a write left every field as it was: a write that m
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 MAX_ID_BYTES: Final = 1500
+DEFAULT_MAX_WORK_S: Final = 600.0
 _SHORTEST_RESERVED: Final = len("____")
 
 
@@ -48,7 +49,7 @@ class DocKey(_Address):
 
     __slots__ = ()
 
-    def __new__(cls, collection: str, id: str) -> DocKey:  # noqa: A002 - the field's standard term
+    def __new__(cls, collection: str, id: str) -> Self:  # noqa: A002 - the field's standard term
         """Check and make an address."""
         if not _is_collection(collection):
             raise ValueError(f"collection {collection!r} must match {_NAME.pattern}")
@@ -246,8 +247,13 @@ class BusAdmin(Protocol):
         """Create what is missing; change nothing that exists. Raises BusUnavailableError."""
         ...
 
-    async def create_temporary_subscription(self, name: str, topic: str) -> None:
-        """Create an unordered subscription that receives what is published from now on. Raises BusUnavailableError."""
+    async def create_temporary_subscription(
+        self, name: str, topic: str, *, filter_expression: str = ""
+    ) -> None:
+        """Create an unordered subscription that receives what is published from now on. Raises BusUnavailableError.
+
+        `filter_expression`: Pub/Sub filter; a bus may deliver what it excludes all the same.
+        """
         ...
 
     async def delete_subscription(self, name: str) -> None:
@@ -268,4 +274,19 @@ class Consumer(Protocol):
 
     def stalled_for_s(self) -> float:
         """Seconds since the bus last answered; grows while the connection is down."""
+        ...
+
+
+class MakeConsumer(Protocol):
+    """Makes the consumer of one subscription on whichever bus was picked."""
+
+    def __call__(
+        self,
+        subscription: str,
+        process: Callable[[Delivery], Awaitable[Outcome]],
+        *,
+        ordered: bool,
+        max_work_s: float = DEFAULT_MAX_WORK_S,
+    ) -> Consumer:
+        """Return a consumer that has not started yet. `max_work_s`: seconds after which it gives `process` up."""
         ...

@@ -12,25 +12,33 @@ import structlog
 from aiohttp import web
 
 from expert_bot import __version__
-from expert_bot.app import Adapters, build_dispatcher, open_adapters
+from expert_bot.app import Adapters, build_dispatcher, families_of, open_adapters
 from expert_bot.config import Mode, Settings
+from expert_bot.deadletters.archiver import Archiver
 from expert_bot.errors import BusUnavailableError, SettingError, TransientError
 from expert_bot.http.health import Check, Readiness, health_routes
 from expert_bot.http.push import push_routes
+from expert_bot.http.push_auth import Authenticate
+from expert_bot.http.push_limits import PushLimits
+from expert_bot.http.push_settings import make_authenticator
 from expert_bot.http.server import make_app
 from expert_bot.inbox.work import Failpoints
 from expert_bot.schemas.families import families_by_subscription
-from expert_bot.schemas.topology import NEEDED_DEDUP_DAYS, PUSH_ACK_DEADLINE_S
+from expert_bot.schemas.topology import ARCHIVE_SUBSCRIPTION, NEEDED_DEDUP_DAYS, PUSH_ACK_DEADLINE_S
 
 STALLED_AFTER_S: Final = 60.0
 STOP_WITHIN_S: Final = 8.5
 _PUSH_MARGIN_S: Final = 30.0
+_BESIDES_HANDLER_S: Final = 120.0  # waiting for another owner, and publishing
 
 _log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Consumers of every family's requests, and the relay that completes what dead workers left."""
+    """Consumers of every family's requests and of the dead letters, and the relay that completes what dead workers left.
+
+    `pull`: whether requests are pulled. Dead letters always are: nobody pushes them.
+    """
 
     def __init__(
         self,
@@ -43,9 +51,16 @@ class Worker:
         self.dispatcher, self._inbox = build_dispatcher(settings, adapters, failpoints=failpoints)
         self._settings = settings
         self._consumers = [
-            adapters.make_consumer(subscription, self.dispatcher.process, ordered=True)
-            for subscription in (families_by_subscription() if pull else ())
+            adapters.make_consumer(
+                subscription,
+                self.dispatcher.process,
+                ordered=True,
+                max_work_s=family.handler_timeout_s + _BESIDES_HANDLER_S,
+            )
+            for subscription, family in (families_of(settings).items() if pull else ())
         ]
+        archiver = Archiver(adapters.documents, adapters.clock)
+        self._consumers.append(adapters.make_consumer(ARCHIVE_SUBSCRIPTION, archiver.process, ordered=False))
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -89,13 +104,14 @@ async def run_service(settings: Settings, *, with_http: bool, failpoints: Failpo
     """Run until SIGTERM or SIGINT, then drain and return within 9 s.
 
     A signal during start stops the start; a second signal changes nothing, not even after the return. Raises
-    SettingError if the port is not free.
+    SettingError if the port is not free or, before anything is opened, if the settings do not say who checks pushes.
     """
     with _stop_signals() as stop:
+        authenticate = make_authenticator(settings, families_by_subscription()) if with_http else None
         async with open_adapters(settings) as adapters:
             worker = Worker(settings, adapters, pull=settings.pull or not with_http, failpoints=failpoints)
             readiness = Readiness(_checks(adapters, worker))
-            server = await _start_http(settings, worker, readiness) if with_http else None
+            server = await _start_http(settings, worker, readiness, authenticate) if authenticate else None
             _warn(settings)
             worker.start()
             _log.info("service_started", mode=settings.mode.value, version=__version__, http=_address(server))
@@ -142,13 +158,19 @@ def _checks(adapters: Adapters, worker: Worker) -> dict[str, Check]:
     return checks
 
 
-async def _start_http(settings: Settings, worker: Worker, readiness: Readiness) -> web.AppRunner:
+async def _start_http(
+    settings: Settings, worker: Worker, readiness: Readiness, authenticate: Authenticate
+) -> web.AppRunner:
     version = {"version": __version__, "commit": settings.commit, "mode": settings.mode.value}
-    groups = [health_routes(readiness, version)]
-    if settings.mode is not Mode.CLOUD:  # not authenticated yet: loopback development only
-        deadline_s = PUSH_ACK_DEADLINE_S - _PUSH_MARGIN_S
-        groups.append(push_routes(worker.dispatcher.process, families_by_subscription(), deadline_s))
-    runner = web.AppRunner(make_app(*groups), access_log=None, shutdown_timeout=settings.drain_s)
+    push = push_routes(
+        worker.dispatcher.process,
+        families_by_subscription(),
+        PUSH_ACK_DEADLINE_S - _PUSH_MARGIN_S,
+        authenticate=authenticate,
+        limits=PushLimits(total=settings.max_in_flight, per_tenant=settings.push_tenant_limit),
+    )
+    app = make_app(health_routes(readiness, version), push)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.drain_s)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.listen_host, settings.port).start()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 
 from rich.console import Console
@@ -11,11 +15,14 @@ from rich.panel import Panel
 from rich.table import Table
 
 from expert_bot.config import Settings
+from expert_bot.deadletters.reading import MAX_LISTED
+from expert_bot.deadletters.record import DeadLetterRecord, LetterFacts
 from expert_bot.demo import DemoRun
 from expert_bot.ingest import ImportReport
-from expert_bot.schemas.envelope import CloudEvent, context_attributes
+from expert_bot.schemas.envelope import CloudEvent, context_attributes, format_timestamp
 
 MAX_REJECTED_SHOWN: Final = 20
+MAX_TEXT_SHOWN: Final = 4000
 console = Console(highlight=False)
 progress_console = Console(stderr=True)
 
@@ -108,6 +115,47 @@ def names(title: str, shown: list[str]) -> None:
     console.print(f"{title}: {', '.join(shown) or 'none'}", soft_wrap=True)
 
 
+def letters(shown: Sequence[LetterFacts]) -> None:
+    """Show dead letters as a table, one line each."""
+    if not shown:
+        console.print("no dead letters")
+        return
+    table = Table(
+        "id", "archived", "reason", "handler", "event", "tries", "cause", box=None, header_style="dim"
+    )
+    for facts in shown:
+        table.add_row(
+            facts.id,
+            f"{facts.archived_at:%Y-%m-%d %H:%M:%S}",
+            *map(_printable, (facts.reason, facts.handler, facts.event_type)),
+            str(facts.attempts),
+            facts.fingerprint,
+        )
+    console.print(table)
+    if len(shown) == MAX_LISTED:
+        console.print(f"[yellow]there may be more than {MAX_LISTED}: narrow them down with --reason[/]")
+
+
+def letter(shown: DeadLetterRecord, *, reveal: bool) -> None:
+    """Show a dead letter; its attributes' values and its data only if they are to be revealed."""
+    for name, value in _letter_facts_json(shown.facts).items():
+        if value not in ("", None):
+            console.print(f"[dim]{name}:[/] {_printable(str(value))}", soft_wrap=True)
+    for name, text in shown.attributes.items():
+        value = _printable(text) if reveal else "[dim]hidden[/]"
+        console.print(f"[dim]attribute[/] {_printable(name)}: {value}", soft_wrap=True)
+    if not reveal:
+        console.print(
+            "Data and values are hidden: they may be about a person. --reveal shows them, and is recorded."
+        )
+        return
+    text = shown.data.decode("utf-8", "backslashreplace")
+    more = f"\n... {len(text) - MAX_TEXT_SHOWN} more characters; --json has all" * (
+        len(text) > MAX_TEXT_SHOWN
+    )
+    console.print(Panel(_printable(text[:MAX_TEXT_SHOWN]) + more, title="Data", title_align="left"))
+
+
 def exchange(request: CloudEvent, answer: CloudEvent) -> dict[str, Any]:
     """Return a request and its reply as JSON: context attributes and data of each."""
     return {"request": _event_json(request), "reply": _event_json(answer)}
@@ -126,6 +174,36 @@ def import_report(report: ImportReport) -> dict[str, Any]:
         "last_day": report.last_day.isoformat() if report.last_day else None,
         "profile_changed": report.profile_changed,
     }
+
+
+def letters_report(shown: Sequence[LetterFacts]) -> dict[str, Any]:
+    """Return dead letters as JSON; `complete` is false if there may be more."""
+    return {"letters": [_letter_facts_json(facts) for facts in shown], "complete": len(shown) < MAX_LISTED}
+
+
+def letter_report(shown: DeadLetterRecord, *, reveal: bool) -> dict[str, Any]:
+    """Return a dead letter as JSON; attributes' values and data are null unless they are to be revealed."""
+    return {
+        **_letter_facts_json(shown.facts),
+        "attributes": {name: text if reveal else None for name, text in shown.attributes.items()},
+        "data_base64": base64.b64encode(shown.data).decode("ascii") if reveal else None,
+    }
+
+
+def _letter_facts_json(facts: LetterFacts) -> dict[str, Any]:
+    return {
+        name: format_timestamp(value) if isinstance(value, datetime) else value
+        for name, value in asdict(facts).items()
+    }
+
+
+def _printable(text: str) -> str:
+    """Return a stranger's text so that it can neither steer the terminal nor be taken for markup."""
+    return escape(
+        "".join(
+            char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
+        )
+    )
 
 
 def _event_json(shown: CloudEvent) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class World:
         self._hosts = {"PUBSUB_EMULATOR_HOST": pubsub_host, "FIRESTORE_EMULATOR_HOST": firestore_host}
         self._environment = {
             "EXPERT_BOT_MODE": "emulators",
+            "EXPERT_BOT_PUSH_AUTH": "off",
             "EXPERT_BOT_ACK_DEADLINE_S": "10",
             "GOOGLE_CLOUD_PROJECT": self.project,
             **self._hosts,

@@ -57,7 +57,7 @@ def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
     """Run a command line to its end, which must be good, and return what it printed."""
     ran = subprocess.run(
         [sys.executable, "-m", "expert_bot", *arguments],
-        env=_environment(folder, environment),
+        env=environment_of(folder, environment),
         capture_output=True,
         check=False,
         text=True,
@@ -75,7 +75,7 @@ def service(folder: Path, environment: Mapping[str, str], *arguments: str) -> It
         log.open("wb") as stderr,
         subprocess.Popen(
             [sys.executable, "-m", "expert_bot", *arguments],
-            env=_environment(folder, environment),
+            env=environment_of(folder, environment),
             stderr=stderr,
         ) as process,
     ):
@@ -87,7 +87,8 @@ def service(folder: Path, environment: Mapping[str, str], *arguments: str) -> It
             process.kill()
 
 
-def _environment(folder: Path, changes: Mapping[str, str]) -> dict[str, str]:
+def environment_of(folder: Path, changes: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a service of its own: none of this machine's settings, data in `folder`, JSON logs."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("EXPERT_BOT_")}
     return {
         **inherited,

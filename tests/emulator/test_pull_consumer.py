@@ -8,6 +8,8 @@ from collections import Counter
 
 import pytest
 
+from expert_bot.consumers.budget import Budget
+from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S
 from expert_bot.delivery import Ack, Delivery, Message, Outcome, Retry
 from tests.emulator.conftest import Bus, Recorder
 from tests.emulators import PUBSUB, free_port, running
@@ -20,7 +22,7 @@ async def test_every_message_is_processed_once_and_acknowledged(bus: Bus, record
     """With nothing going wrong, nothing is missing and nothing comes twice, also not to a later consumer."""
     await bus.set_up()
     texts = [f"m{n}" for n in range(1500)]
-    first = bus.consume(recorder, streams=3)
+    first = bus.consume(recorder, pulls=3)
     await bus.publish(*texts)
     await until(lambda: len(recorder.texts) >= len(texts))
     await first.drain(1.0)
@@ -83,7 +85,7 @@ async def test_never_more_than_the_budget_runs_at_once(bus: Bus) -> None:
         done.append(delivery.data.decode())
         return Ack()
 
-    bus.consume(process, max_in_flight=7, streams=2)
+    bus.consume(process, budget=Budget(7), pulls=2)
     texts = [f"m{n}" for n in range(300)]
     await bus.publish(*texts)
     await until(lambda: len(done) >= len(texts))
@@ -117,6 +119,73 @@ async def test_messages_of_a_key_keep_their_order_across_retries(bus: Bus) -> No
     assert {text: count for text, count in tries.items() if count > 1} == {"a0": 3, "a7": 3}
 
 
+async def test_a_thousand_ordered_messages_survive_failures_and_crashes(bus: Bus) -> None:
+    """Of twenty keys a tenth of the runs fail and a fiftieth raise: nothing is lost, each key is done in order."""
+    await bus.set_up(ordered=True)
+    seeded = random.Random(8)
+    done: dict[str, list[str]] = {}
+
+    async def process(delivery: Delivery) -> Outcome:
+        fate = seeded.random()
+        if fate < 0.02:
+            raise RuntimeError("as the test says")
+        if fate < 0.12:
+            return Retry(seeded.random() * 0.05, "not yet")
+        of_key = done.setdefault(delivery.ordering_key, [])
+        if (text := delivery.data.decode()) not in of_key:
+            of_key.append(text)
+        return Ack()
+
+    bus.consume(process, crash_retry_s=0.1, long_poll_s=EMULATOR_LONG_POLL_S)
+    keys = {f"key-{n}": [f"{n}-{m}" for m in range(50)] for n in range(20)}
+    await asyncio.gather(*(bus.publish(*texts, key=key) for key, texts in keys.items()))
+    await until(lambda: sum(map(len, done.values())) == 1000, within_s=60)
+    assert done == keys
+
+
+async def test_drain_hands_keys_back_at_once(bus: Bus) -> None:
+    """Another worker has the messages of every key before any lease ends.
+
+    Not in order: the emulator puts what was handed back behind what it had not delivered yet.
+    """
+    await bus.set_up(ordered=True, ack_deadline_s=600)
+    began = asyncio.Event()
+    done: dict[str, list[str]] = {}
+
+    async def never_ends(delivery: Delivery) -> Outcome:
+        began.set()
+        await asyncio.Event().wait()
+        return Ack()
+
+    async def process(delivery: Delivery) -> Outcome:
+        done.setdefault(delivery.ordering_key, []).append(delivery.data.decode())
+        return Ack()
+
+    keys = {f"key-{n}": [f"{n}-{m}" for m in range(10)] for n in range(5)}
+    await asyncio.gather(*(bus.publish(*texts, key=key) for key, texts in keys.items()))
+    consumer = bus.consume(never_ends, long_poll_s=EMULATOR_LONG_POLL_S)
+    await began.wait()
+    await consumer.drain(0.0)
+    bus.consume(process, long_poll_s=EMULATOR_LONG_POLL_S)
+    await until(lambda: sum(map(len, done.values())) >= 50)
+    assert {key: sorted(texts) for key, texts in done.items()} == keys
+
+
+async def test_what_is_published_after_a_drain_goes_to_the_living(bus: Bus, recorder: Recorder) -> None:
+    """No pull that the drained consumer left behind swallows messages."""
+    await bus.set_up(ack_deadline_s=600)
+    consumer = bus.consume(recorder, pulls=8, long_poll_s=EMULATOR_LONG_POLL_S)
+    await bus.publish("before")
+    await until(lambda: recorder.texts)
+    await consumer.drain(1.0)
+    bus.consume(recorder, long_poll_s=EMULATOR_LONG_POLL_S)
+    texts = [f"m{n}" for n in range(20)]
+    for text in texts:
+        await bus.publish(text)
+    await until(lambda: len(recorder.texts) == 21)
+    assert sorted(recorder.texts) == sorted(["before", *texts])
+
+
 async def test_drain_hands_everything_back_at_once(bus: Bus, recorder: Recorder) -> None:
     """What was running, waiting or still unread when draining began reaches another consumer before any lease ends."""
     await bus.set_up(ack_deadline_s=600)
@@ -127,7 +196,7 @@ async def test_drain_hands_everything_back_at_once(bus: Bus, recorder: Recorder)
         await asyncio.Event().wait()
         return Ack()
 
-    consumer = bus.consume(never_ends, ordered=False, max_in_flight=20, streams=1, ack_deadline_s=600)
+    consumer = bus.consume(never_ends, ordered=False, budget=Budget(20), pulls=1, ack_deadline_s=600)
     texts = [f"m{n}" for n in range(350)]
     await bus.publish(*texts)
     await until(lambda: len(began) == 20)
@@ -168,7 +237,7 @@ async def test_a_killed_and_restarted_broker_is_found_again(recorder: Recorder) 
         await bus.set_up()
         await bus.publish("before")
         await until(lambda: recorder.texts == ["before"])
-        await until(lambda: consumer.stalled_for_s() == 0.0)
+        await until(lambda: consumer.stalled_for_s() < 0.5)
     await until(lambda: consumer.stalled_for_s() > 0.5)
     with running(PUBSUB, port=port):
         await bus.set_up()

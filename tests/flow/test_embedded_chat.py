@@ -26,12 +26,12 @@ from expert_bot.handlers.chat_requested import conversation_key
 from expert_bot.http.push import push_routes
 from expert_bot.http.server import make_app
 from expert_bot.ports import Put
+from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC
 from expert_bot.schemas.envelope import CloudEvent
 from expert_bot.schemas.events.chat import FAMILY, ChatResponded
 from expert_bot.schemas.families import families_by_subscription
 from expert_bot.schemas.problem import Problem
 from expert_bot.schemas.pubsub import decode, encode_binary, encode_structured
-from expert_bot.schemas.topology import ARCHIVE_SUBSCRIPTION
 from expert_bot.service import Worker
 from tests.contract.bus_kit import Recorder
 
@@ -93,8 +93,9 @@ async def serving(folder: Path, *, pull: bool = True) -> AsyncIterator[Service]:
         fields = {"user_id": "user-ana", "user_name": "Ana", "usage": usage_fields([APRIL])}
         await adapters.documents.commit([Put(profile_key("user-ana"), fields)])
         await adapters.require_admin().create_temporary_subscription("replies", FAMILY.reply_topic)
+        await adapters.require_admin().create_temporary_subscription("letters", DEAD_LETTER_TOPIC)
         replies, letters = Recorder(), Recorder()
-        for subscription, recorder in (("replies", replies), (ARCHIVE_SUBSCRIPTION, letters)):
+        for subscription, recorder in (("replies", replies), ("letters", letters)):
             consumer = adapters.make_consumer(subscription, recorder, ordered=False)
             running = asyncio.create_task(consumer.run())
             stack.push_async_callback(asyncio.wait_for, running, 30)

@@ -11,7 +11,7 @@ import grpc.aio
 
 from expert_bot.consumers.pull import PullConsumer
 from expert_bot.delivery import Ack, Delivery, Outcome
-from tests.fake_pubsub import FakePubsub, FakeStream, fake_pubsub
+from tests.fake_pubsub import FakePubsub, fake_pubsub
 from tests.waiting import until
 
 
@@ -62,15 +62,15 @@ class Rig:
         self.running: asyncio.Task[None] | None = None
 
     async def start(
-        self, process: Callable[[Delivery], Awaitable[Outcome]], *, streams: int = 1, **options: Any
-    ) -> FakeStream:
-        """Run a consumer and return its first stream, once it is open."""
+        self, process: Callable[[Delivery], Awaitable[Outcome]], *, pulls: int = 1, **options: Any
+    ) -> FakePubsub:
+        """Run a consumer and return its server, once all pulls are open."""
         self.consumer = PullConsumer(
-            channel=self.channel, project="p", subscription="s", process=process, streams=streams, **options
+            channel=self.channel, project="p", subscription="s", process=process, pulls=pulls, **options
         )
         self.running = asyncio.create_task(self.consumer.run())
-        await until(lambda: self.fake.streams and self.fake.streams[0].requests)
-        return self.fake.streams[0]
+        await until(lambda: self.fake.open_pulls == pulls)
+        return self.fake
 
 
 @asynccontextmanager

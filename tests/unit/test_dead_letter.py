@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import pytest
@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from expert_bot import __version__
 from expert_bot.delivery import Delivery, Message
+from expert_bot.errors import PermanentError
 from expert_bot.publishers.pubsub_limits import check_limits
+from expert_bot.schemas import strict_json
 from expert_bot.schemas.dead_letter import (
     MAX_DETAIL_BYTES,
     REASONS,
     CauseOfDeath,
     describe_reason,
     encode_dead_letter,
+    first_frame,
     one_ascii_line,
 )
 
@@ -79,6 +82,52 @@ def test_a_replayed_letter_that_dies_again_keeps_its_history() -> None:
     assert message.attributes["dl-first-publish"] == "2023-05-01T00:00:00Z"
     assert "dl-stale" not in message.attributes
     assert "dl-dropped" not in message.attributes
+
+
+def test_a_letter_says_where_the_error_came_from_and_in_which_order_the_event_stood() -> None:
+    """Frame and ordering key are marks too, where there are any."""
+    delivery = Delivery(subscription="expert-bot-x", data=b"", attributes=CE, ordering_key="conv-1")
+    cause = CauseOfDeath(reason="r", detail="d", error_class="E", frame="expert_bot.x:f")
+    marks = encode_dead_letter(delivery, cause).attributes
+    assert (marks["dl-frame"], marks["dl-ordering-key"]) == ("expert_bot.x:f", "conv-1")
+    assert {"dl-frame", "dl-ordering-key"}.isdisjoint(letter(CE).attributes)
+
+
+@pytest.mark.parametrize("ordering_key", ["x" * 1025, "\udcff"], ids=["too long", "not UTF-8"])
+def test_an_ordering_key_that_no_attribute_can_hold_is_left_out(ordering_key: str) -> None:
+    """A push request's headers can hold keys that Pub/Sub cannot; the letter is published all the same."""
+    delivery = Delivery(subscription="expert-bot-x", data=b"", attributes=CE, ordering_key=ordering_key)
+    message = encode_dead_letter(delivery, CauseOfDeath(reason="r", detail="d", error_class="E"))
+    check_limits(message)
+    assert "dl-ordering-key" not in message.attributes
+
+
+def test_marks_of_the_broker_and_of_a_replay_do_not_come_back() -> None:
+    """An event that the broker had forwarded once, or that was replayed, dies as its sender made it, but for the count."""
+    earlier = CE | {"CloudPubSubDeadLetterSourceDeliveryCount": "20", "replayfor": "expert-bot-x"}
+    assert letter(earlier).attributes == letter(CE).attributes | {"dl-replays": "1"}
+
+
+def caught(run: Callable[[], object]) -> Exception:
+    """Return the error that a call ends with."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # each case raises its own
+        run()
+    return raised.value
+
+
+def test_the_first_frame_is_the_innermost_of_this_package() -> None:
+    """Frames of libraries and callers do not count; the frame names no file and no line."""
+    deep, broken = (caught(lambda data=data: strict_json.loads(data)) for data in (b"[" * 100, b"{"))
+    assert first_frame("attempts-exhausted", deep) == "expert_bot.schemas.strict_json:_check_depth"
+    assert first_frame("a-handlers-own", broken) == "expert_bot.schemas.strict_json:loads"
+    assert first_frame("attempts-exhausted", caught(lambda: int("x"))) == ""
+    assert first_frame("attempts-exhausted", PermanentError("r", "never raised")) == ""
+
+
+@pytest.mark.parametrize("reason", sorted(set(REASONS) - {"attempts-exhausted"}))
+def test_a_refusal_has_no_frame(reason: str) -> None:
+    """Where the schema found the fault says nothing that the reason does not."""
+    assert first_frame(reason, caught(lambda: strict_json.loads(b"{"))) == ""
 
 
 @pytest.mark.parametrize(

@@ -59,15 +59,13 @@ async def handle(request: EchoRequested, context: Context) -> Result:
 '''
 PROGRAM = """
 import asyncio, json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import expert_bot
-from expert_bot.app import build_dispatcher, open_adapters
-from expert_bot.client import make_request, ask
+from expert_bot.app import make_client, open_adapters
 from expert_bot.config import Settings
 from expert_bot.schemas.contract import asyncapi_document, generated_files, topic_manifest
-from expert_bot.schemas.events.echo import FAMILY, EchoRequested
+from expert_bot.schemas.events.echo import EchoRequested
 from expert_bot.service import Worker
 
 
@@ -76,10 +74,10 @@ async def say(text):
     async with open_adapters(settings) as adapters:
         worker = Worker(settings, adapters)
         worker.start()
-        request = make_request(FAMILY, EchoRequested(text=text), asked_at=datetime.now(UTC))
-        reply = await ask(adapters, FAMILY, request, timeout_s=30)
+        async with make_client(adapters, "urn:test") as client:
+            answer = await client.ask(EchoRequested(text=text))
         await worker.drain()
-        return reply
+        return answer.event
 
 
 document = asyncapi_document()

@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from expert_bot.consumers.backoff import jittered_delays
+from expert_bot.consumers.budget import Budget
 from expert_bot.consumers.pull import PullConsumer
-from expert_bot.consumers.pull_settlements import Settlements
+from expert_bot.consumers.pull_settlements import Extension, Settlements
 from expert_bot.delivery import Ack, Delivery, Outcome, Retry
 from tests.fake_pubsub import RefusalError, received
 from tests.unit.pull_rig import Rig, Work, pull_rig
@@ -102,6 +103,7 @@ async def test_an_extension_never_overtakes_a_return(rig: Rig) -> None:
     rig.fake.on_modify = hook
     settlements = settlements_on(rig)
     held = ["a", "b"]
+    confirmed = Extension(confirmed=True)
     extensions = [asyncio.create_task(settlements.extend(lambda: list(held), 60)) for _ in range(2)]
     await until(lambda: arrived)
     held.remove("a")
@@ -111,7 +113,7 @@ async def test_an_extension_never_overtakes_a_return(rig: Rig) -> None:
         await until(lambda ack_id=ack_id: ack_id in rig.fake.acked)
     assert arrived == [(["a", "b"], 60)]
     answer.set()
-    assert await asyncio.gather(*extensions) == [True, True]
+    assert await asyncio.gather(*extensions) == [confirmed, confirmed]
     await settlements.close(5.0)
     assert arrived == [(["a", "b"], 60), (["b"], 60), (["a"], 0)]
 
@@ -121,24 +123,40 @@ async def test_leases_of_everything_held_are_extended_together(rig: Rig) -> None
     rig.fake.on_modify = failing_first(1, Code.UNAVAILABLE)
     work = Work()
     work.gate.clear()
-    stream = await rig.start(work, ack_deadline_s=2, max_in_flight=2)
-    stream.send(*(received(f"k{n}", key="k") for n in range(3)), received("free"), received("ready"))
+    server = await rig.start(work, ack_deadline_s=2, budget=Budget(2))
+    server.send(*(received(f"k{n}", key="k") for n in range(3)), received("free"), received("ready"))
     await until(lambda: len(rig.fake.deadlines) == 3)
     assert rig.fake.deadlines == [(["k0", "k1", "k2", "free", "ready"], 2)] * 3
     work.gate.set()
     await until(lambda: len(rig.fake.acked) == 5)
 
 
+async def test_what_outlives_a_moment_gets_our_deadline_whatever_the_subscription_gives(rig: Rig) -> None:
+    """That is what a killed worker leaves behind; what is settled at once costs no request."""
+    gate = asyncio.Event()
+
+    async def process(delivery: Delivery) -> Outcome:
+        if delivery.data == b"slow":
+            await gate.wait()
+        return Ack()
+
+    server = await rig.start(process, ordered=False, ack_deadline_s=300)
+    server.send(received("quick"), received("slow", data=b"slow"))
+    await until(lambda: rig.fake.deadlines == [(["slow"], 300)], within_s=2.0)
+    gate.set()
+    await until(lambda: sorted(rig.fake.acked) == ["quick", "slow"])
+
+
 async def test_work_beyond_the_longest_extension_is_cancelled(rig: Rig) -> None:
     """A handler that hangs loses its message, which comes again; the others are not touched."""
     work = Work()
     work.gate.clear()
-    stream = await rig.start(work, ordered=False, ack_deadline_s=1, max_extension_s=0.2)
-    stream.send(received("hangs"))
+    server = await rig.start(work, ordered=False, ack_deadline_s=1, max_extension_s=0.2)
+    server.send(received("hangs"))
     await until(lambda: rig.fake.returned(10) == ["hangs"])
     assert work.running == 0
     work.gate.set()
-    stream.send(received("good"))
+    server.send(received("good"))
     await until(lambda: rig.fake.acked == ["good"])
 
 
@@ -154,10 +172,10 @@ async def test_drain_waits_for_work_and_hands_back_what_waits(rig: Rig) -> None:
         await gates[delivery.data].wait()
         return Ack()
 
-    stream = await rig.start(process, max_in_flight=2)
-    stream.send(received("retry", data=b"retry"))
+    server = await rig.start(process, budget=Budget(2))
+    server.send(received("retry", data=b"retry"))
     await until(lambda: rig.consumer._in_flight._waiting_out)
-    stream.send(
+    server.send(
         *(received(f"k{n}", key="k", data=b"keyed") for n in range(1, 4)),
         received("free", data=b"free"),
         received("ready", data=b"free"),
@@ -177,8 +195,8 @@ async def test_drain_cancels_what_outlasts_its_grace(rig: Rig) -> None:
     """Running work is cancelled and handed back with everything behind it, in order, by the time drain returns."""
     work = Work()
     work.gate.clear()
-    stream = await rig.start(work)
-    stream.send(*(received(f"k{n}", key="k") for n in range(3)), received("free"))
+    server = await rig.start(work)
+    server.send(*(received(f"k{n}", key="k") for n in range(3)), received("free"))
     await until(lambda: work.running == 2)
     await asyncio.gather(rig.consumer.drain(0.05), rig.consumer.drain(99.0))
     assert work.running == 0
@@ -202,9 +220,9 @@ async def test_drain_is_not_held_up_by_work_that_ignores_its_cancellation(rig: R
         ended.append(delivery.message_id)
         return Ack()
 
-    stream = await rig.start(stubborn)
-    stream.send(received("1"))
-    await until(lambda: rig.consumer._in_flight._running)
+    server = await rig.start(stubborn)
+    server.send(received("1"))
+    await until(lambda: rig.consumer._budget.running)
     await rig.consumer.drain(0.0)
     assert rig.fake.returned() == ["1"]
     let_go.set()
@@ -213,25 +231,39 @@ async def test_drain_is_not_held_up_by_work_that_ignores_its_cancellation(rig: R
     assert rig.fake.acked == []
 
 
-async def test_what_the_streams_still_hold_is_handed_back(rig: Rig) -> None:
-    """A stream that was not being read is read to its end on draining."""
+async def test_what_a_pull_is_being_given_while_draining_is_handed_back(rig: Rig) -> None:
+    """A pull may end: its messages would be leased to nobody."""
     work = Work()
     work.gate.clear()
-    stream = await rig.start(work, max_in_flight=1)
-    for n in range(5):
-        stream.send(received(str(n)))
-    await until(lambda: work.running == 1)
-    await rig.consumer.drain(0.0)
-    assert stream.half_closed, "the broker would have sent more"
-    assert sorted(rig.fake.returned()) == ["0", "1", "2", "3", "4"]
+    server = await rig.start(work, pulls=2)
+    server.send(received("0"))
+    await until(lambda: work.running == 1 and rig.fake.open_pulls == 2)
+    draining = asyncio.create_task(rig.consumer.drain(0.0))
+    await until(lambda: work.running == 0)
+    assert rig.fake.deadlines == [], "our own pulls would be given them again"
+    server.send(received("1"), received("2", key="k"))
+    server.send(received("3"))
+    await draining
+    assert rig.fake.deadlines == [(["0", "1", "2", "3"], 0)]
+    assert work.running == 0
+
+
+async def test_draining_cancels_pulls_that_do_not_end(rig: Rig) -> None:
+    """A pull that nothing comes for is not waited for much longer, and no other is opened."""
+    await rig.start(Work(), pulls=3)
+    started_at = asyncio.get_running_loop().time()
+    await rig.consumer.drain(5.0)
+    assert asyncio.get_running_loop().time() - started_at < 2.0
+    await until(lambda: rig.fake.open_pulls == 0)
+    assert len(rig.fake.pulls) == 3
 
 
 async def test_a_cancelled_run_hands_back_too(rig: Rig) -> None:
     """Whoever cancels `run` instead of draining loses no message either."""
     work = Work()
     work.gate.clear()
-    stream = await rig.start(work)
-    stream.send(received("1"))
+    server = await rig.start(work)
+    server.send(received("1"))
     await until(lambda: work.running == 1)
     assert rig.running is not None
     rig.running.cancel()
@@ -245,7 +277,7 @@ async def test_a_consumer_drained_before_it_ran_does_nothing(rig: Rig) -> None:
     consumer = PullConsumer(channel=rig.channel, project="p", subscription="s", process=Work())
     await consumer.drain(1.0)
     await consumer.run()
-    assert rig.fake.streams == []
+    assert rig.fake.pulls == []
 
 
 def test_delays_double_up_to_the_longest_and_scatter() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from expert_bot.config import Settings
 from expert_bot.schemas.families import all_families
 from expert_bot.schemas.topology import NEEDED_DEDUP_DAYS, Subscription, replay_filter, topology
 
+MANIFEST = Path(__file__).resolve().parents[2] / "infra" / "topics.json"
 REQUEST_SUBSCRIPTIONS = [each for each in topology().subscriptions if each.name != "expert-bot-dead-letters"]
 of_every_family = pytest.mark.parametrize(
     "subscription", [pytest.param(each, id=each.name) for each in REQUEST_SUBSCRIPTIONS]
@@ -43,6 +47,22 @@ def test_a_request_subscription_passes_only_its_own_replays(subscription: Subscr
     """The filter is there from the first day, because a filter cannot be added to a subscription."""
     clause = f'NOT attributes:replayfor OR attributes.replayfor = "{subscription.name}"'
     assert clause == subscription.filter == replay_filter(subscription.name)
+
+
+@of_every_family
+def test_the_manifest_has_the_filter_and_the_backstop(subscription: Subscription) -> None:
+    """Terraform reads the manifest: what is not there is not on the bus, and a filter cannot be added later."""
+    manifest = {each["name"]: each for each in json.loads(MANIFEST.read_text("utf-8"))["subscriptions"]}
+    listed = manifest[subscription.name]
+    assert listed["filter"] == f'NOT attributes:replayfor OR attributes.replayfor = "{subscription.name}"'
+    assert listed["dead_letter_topic"] == manifest["expert-bot-dead-letters"]["topic"]
+    assert listed["max_delivery_attempts"] >= 20
+
+
+def test_our_attempts_are_used_up_before_the_brokers() -> None:
+    """At the largest setting there is, a failing event still dies with our reason, not with the broker's silence."""
+    limits = Settings.model_json_schema()["properties"]["max_attempts"]
+    assert all(limits["maximum"] < each.max_delivery_attempts for each in REQUEST_SUBSCRIPTIONS)
 
 
 def test_dead_letters_are_archived_without_a_dead_letter_topic_of_their_own() -> None:

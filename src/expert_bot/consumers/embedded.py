@@ -11,7 +11,9 @@ from typing import Final, assert_never
 
 import structlog
 
+from expert_bot.consumers.budget import Budget
 from expert_bot.consumers.embedded_settlements import Settlements
+from expert_bot.consumers.fairness import tenant_of
 from expert_bot.delivery import Ack, DeadLetter, Delivery, Outcome, Retry
 from expert_bot.errors import BusUnavailableError
 from expert_bot.storage.sqlite_bus import Received, SqliteBus
@@ -24,10 +26,39 @@ _EXTENSIONS_PER_LEASE: Final = 3
 log = structlog.get_logger(__name__)
 
 
+class _Taken:
+    """A message between its arrival and its settlement: what the budget is told of it, and its work once that runs."""
+
+    __slots__ = ("_begin", "ack_id", "has_begun", "is_gone", "received", "size", "task")
+
+    def __init__(self, received: Received, begin: Callable[[_Taken], None]) -> None:
+        self.received = received
+        self.ack_id = received.ack_id
+        self.size = len(received.delivery.data)
+        self.task: asyncio.Task[None] | None = None
+        self.has_begun = False
+        self.is_gone = False
+        self._begin = begin
+
+    @property
+    def attempt(self) -> int | None:
+        """The bus's count of deliveries."""
+        return self.received.delivery.attempt
+
+    def tenant(self) -> str:
+        """Return whose message it is."""
+        return tenant_of(self.received.delivery.data, self.received.delivery.ordering_key)
+
+    def start(self) -> None:
+        """Begin the work."""
+        self._begin(self)
+
+
 class EmbeddedConsumer:
     """The Consumer port over one subscription of the embedded bus.
 
-    Ordering keys are the bus's work: it hands out only the earliest message of each key. `poll_s`: longest pause
+    Ordering keys are the bus's work: it hands out only the earliest message of each key. `budget`: shared by all consumers
+    of the process; if None, one of its own with `max_in_flight` messages. `poll_s`: longest pause
     between two looks at an idle subscription; what this process publishes is seen at once. `max_lease_s`: how long one
     message may be worked on before its work is cancelled and it is delivered again.
     """
@@ -38,6 +69,7 @@ class EmbeddedConsumer:
         subscription: str,
         process: Callable[[Delivery], Awaitable[Outcome]],
         *,
+        budget: Budget | None = None,
         max_in_flight: int = 500,
         poll_s: float = 0.2,
         max_lease_s: float = 600.0,
@@ -45,11 +77,11 @@ class EmbeddedConsumer:
         self._bus = bus
         self._subscription = subscription
         self._process = process
-        self._max_in_flight = max_in_flight
+        self._budget = budget or Budget(max_in_flight)
         self._poll_s = poll_s
         self._max_lease_s = max_lease_s
         self._settlements = Settlements(bus, subscription)
-        self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._in_flight: dict[str, _Taken] = {}
         self._lease_s = 1.0  # until the first delivery tells
         self._wake = asyncio.Event()
         self._draining = False
@@ -99,9 +131,7 @@ class EmbeddedConsumer:
         while not self._draining:
             self._wake.clear()
             try:
-                received = await self._bus.receive(
-                    self._subscription, self._max_in_flight - len(self._in_flight)
-                )
+                received = await self._bus.receive(self._subscription, self._budget.free())
             except BusUnavailableError as error:
                 log.warning("bus_unavailable", subscription=self._subscription, error=str(error))
                 await self._pause(outage_pause_s)
@@ -132,9 +162,25 @@ class EmbeddedConsumer:
         if self._draining:
             self._settlements.nack(received.ack_id, 0)
         else:
-            self._in_flight[received.ack_id] = asyncio.create_task(self._work(received))
+            taken = self._in_flight[received.ack_id] = _Taken(received, self._begin)
+            self._budget.take(taken)
+            self._budget.run(taken)
 
-    async def _work(self, received: Received) -> None:
+    def _begin(self, taken: _Taken) -> None:
+        taken.task = asyncio.get_running_loop().create_task(self._work(taken))
+
+    async def _work(self, taken: _Taken) -> None:
+        taken.has_begun = True
+        started_at = asyncio.get_running_loop().time()
+        try:
+            await self._process_and_settle(taken.received)
+        finally:
+            self._forget(taken)
+            self._budget.done(asyncio.get_running_loop().time() - started_at)
+            if self._budget.held == self._budget.messages * 3 // 4:  # in lots, not one by one
+                self._wake.set()
+
+    async def _process_and_settle(self, received: Received) -> None:
         deadline_s = asyncio.get_running_loop().time() + self._max_lease_s
         delivery = replace(received.delivery, deadline_s=deadline_s)
         facts = {"subscription": self._subscription, "message_id": delivery.message_id}
@@ -148,10 +194,6 @@ class EmbeddedConsumer:
         except Exception:  # whatever the work raises, the message is settled
             log.exception("message_work_failed", **facts)
             self._settlements.nack(received.ack_id, None)
-        finally:
-            del self._in_flight[received.ack_id]
-            if len(self._in_flight) == self._max_in_flight * 3 // 4:  # in lots, not one by one
-                self._wake.set()
 
     def _settle(self, ack_id: str, outcome: Outcome) -> None:
         match outcome:
@@ -176,15 +218,32 @@ class EmbeddedConsumer:
     async def _finish_work(self) -> None:
         """Wait until no work is left or the grace is over."""
         grace_over = asyncio.create_task(self._grace_over.wait())
-        while self._in_flight and not grace_over.done():
-            await asyncio.wait({grace_over, *self._in_flight.values()}, return_when=asyncio.FIRST_COMPLETED)
+        while (running := self._running()) and not grace_over.done():
+            await asyncio.wait({grace_over, *running}, return_when=asyncio.FIRST_COMPLETED)
         grace_over.cancel()
 
     async def _hand_back(self) -> None:
         """Cancel what still runs; work that had not begun or does not heed its cancellation is handed back too."""
-        for task in self._in_flight.values():
-            task.cancel()
-        if self._in_flight:
-            await asyncio.wait(self._in_flight.values(), timeout=_CANCEL_GRACE_S)
-        for ack_id in self._in_flight:
-            self._settlements.nack(ack_id, 0)
+        for taken in [*self._in_flight.values()]:
+            if taken.task is not None:
+                taken.task.cancel()
+            if not taken.has_begun:
+                self._settlements.nack(taken.ack_id, 0)
+                self._forget(taken)
+                if taken.task is not None:  # it has a slot, and will never give it back
+                    self._budget.done(0.0)
+        self._budget.withdraw()
+        if running := self._running():
+            await asyncio.wait(running, timeout=_CANCEL_GRACE_S)
+        for taken in [*self._in_flight.values()]:
+            self._settlements.nack(taken.ack_id, 0)
+            self._forget(taken)
+
+    def _running(self) -> set[asyncio.Task[None]]:
+        return {taken.task for taken in self._in_flight.values() if taken.task is not None}
+
+    def _forget(self, taken: _Taken) -> None:
+        if not taken.is_gone:
+            taken.is_gone = True
+            del self._in_flight[taken.ack_id]
+            self._budget.give(taken)

@@ -1,4 +1,4 @@
-"""What a pull consumer holds: one task per message, ordering keys in order, one budget, leases kept until settled."""
+"""What a pull consumer holds: one task per message, ordering keys in order, everything settled by its outcome."""
 
 from __future__ import annotations
 
@@ -6,54 +6,27 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import structlog
 
+from expert_bot.consumers.barriers import Barriers
+from expert_bot.consumers.budget import Budget
+from expert_bot.consumers.held import Held
 from expert_bot.consumers.pull_settlements import MAX_DEADLINE_S, Settlements
-from expert_bot.delivery import Ack, DeadLetter, Delivery, Outcome, Retry
+from expert_bot.delivery import Ack, DeadLetter, Delivery, Retry
 
 _CANCEL_WITHIN_S: Final = 1.0
 _LONGEST_HOLD_S: Final = 30.0
 _SHORTEST_MARGIN_S: Final = 5.0
-_CRASHED: Final = Retry(10.0, "the work failed without an outcome")
+_OUTCOMES: Final = (Ack, DeadLetter, Retry)
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Budget over all streams, and how long one message may be worked on (`extension_s`)."""
-
-    messages: int
-    bytes: int
-    extension_s: float
-    ack_deadline_s: int
-
-
-class Held:
-    """One message between its arrival and its settlement."""
-
-    __slots__ = ("ack_id", "attempt", "key", "lease_until", "message", "size", "started_at", "task", "timer")
-
-    def __init__(self, received: Any, key: str, lease_until: float) -> None:  # noqa: ANN401 - untyped generated class
-        self.ack_id: str = received.ack_id
-        self.attempt: int | None = received.delivery_attempt or None
-        self.message = received.message
-        self.size = len(self.message.data)
-        self.key = key
-        self.lease_until = lease_until
-        self.started_at = 0.0
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-
-
 class InFlight:
-    """Runs `process` on what arrives and settles it; at most `limits.messages` run at once.
+    """Runs `process` on what arrives, as the budget gives slots, and settles it.
 
     What `process` returns is checked: only an Outcome settles anything.
 
@@ -68,123 +41,144 @@ class InFlight:
         subscription: str,
         process: Callable[[Delivery], Awaitable[object]],
         settlements: Settlements,
-        limits: Limits,
+        budget: Budget,
+        barriers: Barriers,
+        max_extension_s: float,
+        crash_retry_s: float,
         ordered: bool,
     ) -> None:
         self._subscription = subscription
         self._process = process
         self._settlements = settlements
-        self._limits = limits
+        self._budget = budget
+        self._barriers = barriers
+        self._deadline_after_s = max_extension_s - min(_SHORTEST_MARGIN_S, max_extension_s / 10)
+        self._crashed = Retry(crash_retry_s, "the work failed without an outcome")
         self._ordered = ordered
-        self._margin_s = min(_SHORTEST_MARGIN_S, limits.extension_s / 10)
-        self._held: dict[Held, None] = {}
-        self._held_bytes = 0
-        self._running = 0
         self._waiting_out = 0
-        self._ready: deque[Held] = deque()
         self._keys: dict[str, deque[Held]] = {}
-        self._room = asyncio.Event()
-        self._room.set()
         self._stopping = False
+        self.held: dict[Held, None] = {}
+        budget.join(self.held)
 
-    async def room(self) -> None:
-        """Wait until the budget allows to take more; returns at once while stopping."""
-        await self._room.wait()
-
-    def accept(self, received: Any, lease_until: float) -> None:  # noqa: ANN401 - untyped generated class
-        """Take a received message, leased until that `time.monotonic`; while stopping it goes straight back."""
-        key = received.message.ordering_key if self._ordered else ""
-        queue = self._keys.get(key) if key else None
-        if self._stopping and queue is None:
-            self._settlements.hand_back(received.ack_id, 0)
-            return
-        held = Held(received, key, lease_until)
-        self._held[held] = None
-        self._held_bytes += held.size
-        if self._is_full() and not self._stopping:
-            self._room.clear()
-        if queue is not None:
-            queue.append(held)
-            return
-        if key:
-            self._keys[key] = deque((held,))
-        self._start_or_queue(held)
+    def accept(self, received: Iterable[Any], lease_until: float) -> None:
+        """Take received messages, leased until that `time.monotonic`."""
+        ordered, stopping = self._ordered, self._stopping
+        if self._barriers:
+            self._barriers.expire(time.monotonic())
+        for each in received:
+            key = each.message.ordering_key if ordered else ""
+            if stopping and key not in self._keys:
+                self._settlements.hand_back(each.ack_id, 0)
+                continue
+            if key and self._barriers and self._refuses(each, key):
+                continue
+            held = Held(each, key, lease_until, self._begin)
+            self.held[held] = None
+            self._budget.take(held)
+            if not self._hands_surplus_back(held):
+                self._admit(held)
 
     def stop(self) -> None:
         """Start nothing more, and hand back what waits; a key whose head still runs keeps its order until it ends."""
         self._stopping = True
-        self._room.set()
-        self._ready.clear()
-        for held in [*self._held]:
+        for held in [*self.held]:
             head = self._keys[held.key][0] if held.key else held
             if head.task is None:
                 self._hand_back(held)
         self._keys = {key: queue for key, queue in self._keys.items() if queue[0].task is not None}
+        self._budget.withdraw()
 
     async def finish(self, grace_s: float) -> None:
         """Give running work `grace_s` seconds, cancel the rest and hand back whatever is left. Call `stop` first."""
-        running = {held.task for held in self._held if held.task is not None}
+        running = {held.task for held in self.held if held.task is not None}
         if running:
             _, late = await asyncio.wait(running, timeout=grace_s)
-            for task in late:
-                task.cancel()
+            for held in [*self.held]:
+                self._cancel(held)
             if late:
                 await asyncio.wait(late, timeout=_CANCEL_WITHIN_S)
-        for held in [*self._held]:
+        for held in [*self.held]:
             self._hand_back(held)
         self._keys.clear()
+        self._budget.leave(self.held)
 
-    async def keep_leases(self) -> None:
-        """Extend, for ever, every lease that is half over; cancel work that takes longer than allowed."""
-        while True:
-            await asyncio.sleep(min(1.0, self._limits.ack_deadline_s / 10))
-            now = time.monotonic()
-            half_s = self._limits.ack_deadline_s / 2
-            due: list[Held] = []
-            for held in self._held:
-                if held.task is not None and now - held.started_at > self._limits.extension_s:
-                    held.task.cancel()
-                elif held.lease_until - now < half_s:
-                    due.append(held)
-            if due and await self._settlements.extend(
-                partial(self._still_held, due), self._limits.ack_deadline_s
-            ):
-                for held in due:
-                    held.lease_until = now + self._limits.ack_deadline_s
+    def lose(self, lost: list[Held]) -> None:
+        """Cancel the work of messages whose leases the broker has given away, and hand back what waits behind them."""
+        log.warning("leases_lost", subscription=self._subscription, messages=len(lost))
+        for held in lost:
+            if held.is_gone:
+                continue
+            self._cancel(held)
+            if held.key:
+                self._give_up_queue_from(held)
+            else:
+                self._forget(held)
+        self._budget.withdraw()
 
-    def _still_held(self, due: list[Held]) -> list[str]:
-        return [held.ack_id for held in due if held in self._held]
+    def _refuses(self, received: Any, key: str) -> bool:  # noqa: ANN401 - untyped generated class
+        after_s = self._barriers.refuse(key, received.message.message_id, time.monotonic())
+        if after_s is None:
+            return False
+        self._settlements.hand_back(received.ack_id, min(MAX_DEADLINE_S, math.ceil(after_s)))
+        return True
 
-    def _start_or_queue(self, held: Held) -> None:
-        if self._running >= self._limits.messages:
-            self._ready.append(held)
-            return
-        self._running += 1
-        held.started_at = time.monotonic()
+    def _hands_surplus_back(self, held: Held) -> bool:
+        """Hand back what its tenant has too much of; of an ordering key that is the end of the queue."""
+        after_s = None if self._stopping else self._budget.surplus_delay_s(held)
+        if after_s is None:
+            return False
+        if held.key:
+            self._barriers.put(held.key, (held.message.message_id,), after_s, time.monotonic())
+        self._settlements.hand_back(held.ack_id, min(MAX_DEADLINE_S, math.ceil(after_s)))
+        self._forget(held)
+        return True
+
+    def _admit(self, held: Held) -> None:
+        if held.key:
+            queue = self._keys.get(held.key)
+            if queue is not None:
+                queue.append(held)
+                return
+            self._keys[held.key] = deque((held,))
+        self._budget.run(held)
+
+    def _begin(self, held: Held) -> None:
+        held.started_at = 0.0
         held.task = asyncio.get_running_loop().create_task(self._work(held))
 
     async def _work(self, held: Held) -> None:
-        outcome = await self._outcome(held)
-        held.task = None
-        self._running -= 1
-        if held in self._held:
-            self._settle(held, outcome)
-        while self._ready and self._running < self._limits.messages:
-            self._start_or_queue(self._ready.popleft())
-
-    async def _outcome(self, held: Held) -> Outcome:
+        now = asyncio.get_running_loop().time
+        started_at = held.started_at = now()
+        outcome: object = None
         try:
-            outcome = await self._process(self._delivery(held))
-            if isinstance(outcome, Ack | DeadLetter | Retry):
-                return outcome
-            log.error("work_without_outcome", returned=type(outcome).__name__, **self._facts(held))
+            outcome = await self._process(
+                held.delivery(self._subscription, started_at + self._deadline_after_s)
+            )
         except asyncio.CancelledError:
             log.warning("work_cancelled", stopping=self._stopping, **self._facts(held))
+            outcome = self._crashed
         except Exception:  # whatever the work raises, the message is settled
             log.exception("work_failed", **self._facts(held))
-        return _CRASHED
+            outcome = self._crashed
+        held.task = None
+        if not held.is_gone:
+            self._settle(held, outcome)
+        self._budget.done(now() - started_at)
 
-    def _settle(self, held: Held, outcome: Outcome) -> None:
+    def _cancel(self, held: Held) -> None:
+        """Cancel work; a task that has not begun will never give its slot back."""
+        if held.task is None:
+            return
+        held.task.cancel()
+        if not held.started_at:
+            held.task = None
+            self._budget.done(0.0)
+
+    def _settle(self, held: Held, outcome: object) -> None:
+        if not isinstance(outcome, _OUTCOMES):
+            log.error("work_without_outcome", returned=type(outcome).__name__, **self._facts(held))
+            outcome = self._crashed
         if not isinstance(outcome, Retry):
             self._settlements.ack(held.ack_id)
         elif self._stopping:
@@ -202,9 +196,9 @@ class InFlight:
 
     def _may_wait_out(self, retry: Retry) -> bool:
         return (
-            retry is not _CRASHED
+            retry is not self._crashed
             and retry.after_s <= _LONGEST_HOLD_S
-            and self._waiting_out < self._limits.messages / 2
+            and self._waiting_out < self._budget.messages / 2
         )
 
     def _wait_out(self, held: Held, after_s: float) -> None:
@@ -214,7 +208,7 @@ class InFlight:
     def _repeat(self, held: Held) -> None:
         self._waiting_out -= 1
         held.timer = None
-        self._start_or_queue(held)
+        self._budget.run(held)
 
     def _advance(self, key: str) -> None:
         """Let the next message of the key run; while stopping, hand all of them back in order."""
@@ -225,9 +219,24 @@ class InFlight:
                 self._hand_back(held)
             queue.clear()
         if queue:
-            self._start_or_queue(queue[0])
+            self._budget.run(queue[0])
         else:
             del self._keys[key]
+
+    def _give_up_queue_from(self, lost: Held) -> None:
+        """Forget a lost message and hand back its successors: they must not run before it comes again."""
+        queue = self._keys[lost.key]
+        position = queue.index(lost)
+        tail = [*queue][position:]
+        self._barriers.put(lost.key, [held.message.message_id for held in tail], 0.0, time.monotonic())
+        for held in tail:
+            queue.pop()
+            if held is lost:
+                self._forget(held)
+            else:
+                self._hand_back(held)
+        if not queue:
+            del self._keys[lost.key]
 
     def _hand_back(self, held: Held) -> None:
         self._settlements.hand_back(held.ack_id, 0)
@@ -236,27 +245,11 @@ class InFlight:
     def _forget(self, held: Held) -> None:
         if held.timer is not None:
             held.timer.cancel()
+            held.timer = None
             self._waiting_out -= 1
-        del self._held[held]
-        self._held_bytes -= held.size
-        if not self._is_full():
-            self._room.set()
-
-    def _is_full(self) -> bool:
-        return len(self._held) >= self._limits.messages or self._held_bytes >= self._limits.bytes
-
-    def _delivery(self, held: Held) -> Delivery:
-        message = held.message
-        return Delivery(
-            subscription=self._subscription,
-            data=message.data,
-            attributes=dict(message.attributes),
-            message_id=message.message_id,
-            ordering_key=message.ordering_key,
-            published_at=message.publish_time.ToDatetime(tzinfo=UTC),
-            attempt=held.attempt,
-            deadline_s=asyncio.get_running_loop().time() + self._limits.extension_s - self._margin_s,
-        )
+        held.is_gone = True
+        del self.held[held]
+        self._budget.give(held)
 
     def _facts(self, held: Held) -> dict[str, Any]:
         return {"subscription": self._subscription, "message_id": held.message.message_id}

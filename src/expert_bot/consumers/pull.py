@@ -1,31 +1,34 @@
-"""Messages in from Pub/Sub: a few StreamingPull streams on raw protobuf, reconnected whatever happens."""
+"""Messages in from Pub/Sub: a few unary pulls on raw protobuf, kept open whatever happens."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc.aio
-import structlog
 from google.pubsub_v1.types import pubsub as wire
 
 from expert_bot.consumers.backoff import jittered_delays
-from expert_bot.consumers.in_flight import InFlight, Limits
+from expert_bot.consumers.barriers import Barriers
+from expert_bot.consumers.budget import Budget
+from expert_bot.consumers.in_flight import InFlight
+from expert_bot.consumers.leases import LeaseKeeper
+from expert_bot.consumers.liveness import Liveness
 from expert_bot.consumers.pull_settlements import Settlements
 from expert_bot.delivery import Delivery, Outcome
-from expert_bot.google_channels import routing
+from expert_bot.google_channels import routing, unary
 
-_StreamingPullRequest: Final[Any] = wire.StreamingPullRequest.pb()
-_StreamingPullResponse: Final[Any] = wire.StreamingPullResponse.pb()
+_PullRequest: Final[Any] = wire.PullRequest.pb()
+_PullResponse: Final[Any] = wire.PullResponse.pb()
 
-_LARGEST_MESSAGE_BYTES: Final = 11 * 1024 * 1024
-_LEFTOVERS_WITHIN_S: Final = 0.5
+EMULATOR_LONG_POLL_S: Final = 1.5
+"""The emulator gives messages to pulls whose client has cancelled them or died, until one second before their deadline."""
+
+_LEFTOVERS_WITHIN_S: Final = 0.6  # longer than a pull of the emulator is open
 _CLOSE_WITHIN_S: Final = 1.0
-_ESTABLISHED_AFTER_S: Final = 2.0
+_FEWEST_PER_PULL: Final = 10
 _QUICK: Final = (0.1, 5.0)
 _SLOW: Final = (1.0, 30.0)
 
@@ -41,16 +44,16 @@ _NEEDS_REPAIR: Final = frozenset(
     }
 )
 
-log = structlog.get_logger(__name__)
-
 
 class PullConsumer:
     """Consumer of one subscription over a channel it does not own.
 
-    The broker is asked for no more than the budget (`max_in_flight` messages, `max_in_flight_bytes`), and a stream is
-    not read while it is used up. A message is kept from redelivery for `max_extension_s` of work, then cancelled.
-    `ordered`: the subscription has message ordering on, so messages of a key run one after the other. `heartbeat_s`:
-    how often an idle stream shows that it is alive.
+    `pulls` requests are open at once while `budget` (shared by all consumers of a process) has room. `long_poll_s`: the
+    deadline of one pull. The broker is to answer an idle one earlier, by itself (the service after about 90 s; for the
+    emulator use EMULATOR_LONG_POLL_S), so one that reaches it means a broker that does not answer. A message is kept from
+    redelivery for `max_extension_s` of work, then cancelled; `ack_deadline_s` is the lease a killed worker leaves behind.
+    `ordered`: the subscription has message ordering on, so messages of a key run one after the other. `crash_retry_s`:
+    how long a message waits whose work raised, was cancelled or took too long.
     """
 
     def __init__(
@@ -60,56 +63,58 @@ class PullConsumer:
         project: str,
         subscription: str,
         process: Callable[[Delivery], Awaitable[Outcome]],
-        streams: int = 2,
-        max_in_flight: int = 500,
-        max_in_flight_bytes: int = 64 * 1024 * 1024,
+        pulls: int = 4,
+        budget: Budget | None = None,
         max_extension_s: float = 600.0,
         ack_deadline_s: int = 60,
         ordered: bool = True,
-        heartbeat_s: float = 30.0,
+        long_poll_s: float = 100.0,
+        crash_retry_s: float = 10.0,
+        streams: int | None = None,
+        max_in_flight: int = 500,
     ) -> None:
-        self._channel = channel
         self._path = f"projects/{project}/subscriptions/{subscription}"
-        self._streams = streams
-        self._heartbeat_s = heartbeat_s
-        self._limits = Limits(
-            messages=max_in_flight,
-            bytes=max_in_flight_bytes,
-            extension_s=max_extension_s,
-            ack_deadline_s=ack_deadline_s,
-        )
-        self._settlements = Settlements(channel=channel, path=self._path, on_answer=self._note_answer)
+        self._metadata = routing("subscription", self._path)
+        self._pulls = streams or pulls
+        self._long_poll_s = long_poll_s
+        self._budget = budget or Budget(max_in_flight)
+        self._liveness = Liveness(channel, self._path)
+        settlements = Settlements(channel=channel, path=self._path, on_answer=self._liveness.note_answer)
+        self._settlements = settlements
         self._in_flight = InFlight(
             subscription=subscription,
             process=process,
-            settlements=self._settlements,
-            limits=self._limits,
+            settlements=settlements,
+            budget=self._budget,
+            barriers=Barriers(ack_deadline_s),
+            max_extension_s=max_extension_s,
+            crash_retry_s=crash_retry_s,
             ordered=ordered,
         )
-        self._pull = channel.stream_stream(
-            "/google.pubsub.v1.Subscriber/StreamingPull",
-            request_serializer=_StreamingPullRequest.SerializeToString,
-            response_deserializer=_StreamingPullResponse.FromString,
+        self._leases = LeaseKeeper(
+            self._in_flight.held,
+            settlements,
+            ack_deadline_s=ack_deadline_s,
+            max_extension_s=max_extension_s,
+            on_lost=self._in_flight.lose,
         )
-        self._open_calls: dict[Any, float] = {}
-        self._stream_tasks: list[asyncio.Task[None]] = []
+        self._pull = unary(channel, "Subscriber/Pull", _PullRequest, _PullResponse)
+        self._pull_tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
         self._drain_task: asyncio.Task[None] | None = None
-        self._answered_at = time.monotonic()
-        self._trouble: grpc.StatusCode | None = None
 
     async def run(self) -> None:
         """Consume until drained; see `ports.Consumer`. Cancelling it drains without grace."""
         if self._stopping.is_set():
             return
-        self._answered_at = time.monotonic()
+        self._liveness.note_start()
         try:
             async with asyncio.TaskGroup() as group:
-                self._stream_tasks = [group.create_task(self._keep_stream()) for _ in range(self._streams)]
+                self._pull_tasks = [group.create_task(self._keep_pulling()) for _ in range(self._pulls)]
                 helpers = [
-                    group.create_task(self._in_flight.keep_leases()),
-                    group.create_task(self._send_heartbeats()),
+                    group.create_task(self._leases.run()),
+                    group.create_task(self._liveness.watch()),
                 ]
                 await self._drained.wait()
                 for helper in helpers:
@@ -124,119 +129,86 @@ class PullConsumer:
         await asyncio.shield(self._drain_task)
 
     def stalled_for_s(self) -> float:
-        """Seconds since the broker last answered; an open stream on a live connection counts as answering."""
-        now = time.monotonic()
-        if any(now - opened_at > _ESTABLISHED_AFTER_S for opened_at in self._open_calls.values()) and (
-            self._channel.get_state() is grpc.ChannelConnectivity.READY
-        ):
-            self._answered_at = now
-        return now - self._answered_at
+        """Seconds since the broker last answered; an open pull on a live connection counts as answering."""
+        return self._liveness.stalled_for_s()
 
     async def _stop(self, grace_s: float) -> None:
         self._stopping.set()
+        # While our own pulls are open they would be given what is handed back, and a key's order be mixed up.
+        self._settlements.hold_returns()
         self._in_flight.stop()
-        await asyncio.gather(self._close_streams(), self._in_flight.finish(grace_s))
+        await asyncio.gather(self._end_pulls(), self._in_flight.finish(grace_s))
         await self._settlements.close(_CLOSE_WITHIN_S)
         self._drained.set()
 
-    async def _close_streams(self) -> None:
-        """Half-close every stream and read it to its end: what it still holds would be leased to nobody."""
-        for call in [*self._open_calls]:
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await call.done_writing()
-        if self._stream_tasks:
-            await asyncio.wait(self._stream_tasks, timeout=_LEFTOVERS_WITHIN_S)
-        for task in self._stream_tasks:
+    async def _end_pulls(self) -> None:
+        """Let open pulls end if they will, since what they are being given would be leased to nobody; then cancel them."""
+        pulling = self._liveness.pulling()
+        for task in self._pull_tasks:
+            if task not in pulling:
+                task.cancel()
+        if pulling:
+            await asyncio.wait(pulling, timeout=_LEFTOVERS_WITHIN_S)
+        for task in pulling:
             task.cancel()
+        self._settlements.release_returns()
 
-    async def _keep_stream(self) -> None:
-        client_id = uuid.uuid4().hex  # the same after a reconnect: the broker keeps a key's affinity by it
+    async def _keep_pulling(self) -> None:
         delays, needs_repair = jittered_delays(*_QUICK), False
+        most = _FEWEST_PER_PULL
         while not self._stopping.is_set():
-            status, answered = grpc.StatusCode.OK, False
+            await self._budget.room()
             try:
-                answered = await self._read_stream(client_id)
-            except _StreamBrokenError as broken:
-                status, answered = broken.status, broken.answered
-                self._note_trouble(broken)
-            if answered or needs_repair is not (status in _NEEDS_REPAIR):
-                needs_repair = status in _NEEDS_REPAIR
-                delays = jittered_delays(*(_SLOW if needs_repair else _QUICK))
-            await self._pause(next(delays))
+                received = await self._pull_once(min(most, self._budget.ask()))
+            except _PullFailedError as failed:
+                self._liveness.note_trouble(failed.status, failed.details)
+                if needs_repair is not (failed.status in _NEEDS_REPAIR):
+                    needs_repair = not needs_repair
+                    delays = jittered_delays(*(_SLOW if needs_repair else _QUICK))
+                await self._pause(next(delays))
+                continue
+            # A killed client's open pull is still given messages: an idle one is to be given few.
+            most = max(_FEWEST_PER_PULL, 2 * len(received))
+            delays, needs_repair = jittered_delays(*_QUICK), False
+            if received:
+                self._in_flight.accept(received, time.monotonic() + self._leases.first_lease_s())
 
-    async def _read_stream(self, client_id: str) -> bool:
-        """Read until the broker ends the stream; tell whether it ever answered. Raises _StreamBrokenError."""
-        call = self._pull(metadata=routing("subscription", self._path))
-        self._open_calls[call] = time.monotonic()
-        answered = False
+    async def _pull_once(self, most: int) -> Any:  # noqa: ANN401 - untyped generated class
+        """Return the messages of one response, or nothing. Raises _PullFailedError."""
+        opened_at = self._liveness.note_open()
         try:
-            await call.write(self._first_request(client_id))
-            while True:
-                await self._in_flight.room()
-                response = await call.read()
-                if response is grpc.aio.EOF:
-                    return answered
-                answered = True
-                self._note_answer()
-                lease_until = time.monotonic() + self._limits.ack_deadline_s
-                for received in response.received_messages:
-                    self._in_flight.accept(received, lease_until)
+            response = await self._pull(
+                _PullRequest(subscription=self._path, max_messages=most),
+                timeout=self._long_poll_s,
+                metadata=self._metadata,
+            )
         except grpc.aio.AioRpcError as error:
-            raise _StreamBrokenError(error.code(), error.details(), answered=answered) from error
-        except asyncio.InvalidStateError as error:  # written to after it had ended
-            raise _StreamBrokenError(await call.code(), await call.details(), answered=answered) from error
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                if time.monotonic() - opened_at < self._long_poll_s * 0.9:  # the broker's own: nothing came
+                    self._liveness.note_answer()
+                    return ()
+                self._liveness.note_silence(opened_at)
+            raise _PullFailedError(error.code(), error.details()) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # Not this task but the call was cancelled: somebody closed the channel.
-            raise _StreamBrokenError(grpc.StatusCode.CANCELLED, None, answered=answered) from None
+            raise _PullFailedError(grpc.StatusCode.CANCELLED, None) from None
         finally:
-            del self._open_calls[call]
-            call.cancel()
-
-    def _first_request(self, client_id: str) -> Any:  # noqa: ANN401 - untyped generated class
-        return _StreamingPullRequest(
-            subscription=self._path,
-            client_id=client_id,
-            stream_ack_deadline_seconds=self._limits.ack_deadline_s,
-            max_outstanding_messages=-(-self._limits.messages // self._streams),
-            max_outstanding_bytes=max(_LARGEST_MESSAGE_BYTES, self._limits.bytes // self._streams),
-        )
-
-    async def _send_heartbeats(self) -> None:
-        """Write an empty request to every stream now and then, for ever: idle ones are closed otherwise."""
-        while True:
-            await asyncio.sleep(self._heartbeat_s)
-            for call in [*self._open_calls]:
-                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                    await call.write(_StreamingPullRequest())
+            self._liveness.note_closed()
+        self._liveness.note_answer()
+        return response.received_messages
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
-
-    def _note_answer(self) -> None:
-        self._answered_at = time.monotonic()
-        if self._trouble is not None:
-            log.info("pull_resumed", subscription=self._path, after=self._trouble.name)
-            self._trouble = None
-
-    def _note_trouble(self, broken: _StreamBrokenError) -> None:
-        """Log a kind of trouble once, not at every attempt to overcome it."""
-        if broken.status is not self._trouble:
-            self._trouble = broken.status
-            log.warning(
-                "pull_interrupted",
-                subscription=self._path,
-                status=broken.status.name,
-                details=broken.details,
-            )
+        except TimeoutError:
+            return
 
 
-class _StreamBrokenError(Exception):
-    def __init__(self, status: grpc.StatusCode, details: str | None, *, answered: bool) -> None:
+class _PullFailedError(Exception):
+    def __init__(self, status: grpc.StatusCode, details: str | None) -> None:
         super().__init__(status.name)
         self.status = status
         self.details = details
-        self.answered = answered

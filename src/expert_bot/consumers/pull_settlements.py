@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import structlog
 from google.protobuf import empty_pb2
 from google.pubsub_v1.types import pubsub as wire
 
+from expert_bot.consumers.ack_failures import failures_by_ack_id, split
 from expert_bot.consumers.backoff import jittered_delays
 from expert_bot.google_channels import routing, unary
 
@@ -37,11 +39,20 @@ _TRANSIENT: Final = frozenset(
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What became of an extension: `lost` leases can never be extended again; unless `confirmed`, others failed too."""
+
+    confirmed: bool
+    lost: frozenset[str] = frozenset()
+
+
 class Settlements:
     """What has been decided about deliveries, on its way to the broker.
 
     Requests are repeated while the broker is away, for at most `give_up_after_s`: by then the lease has lapsed and
-    the message comes again. `on_answer` is called whenever the broker answers.
+    the message comes again. Where an exactly-once subscription refuses single ack ids, only those are repeated that may
+    still succeed. `on_answer` is called whenever the broker answers.
     """
 
     def __init__(
@@ -64,6 +75,7 @@ class Settlements:
         )
         self._acks: list[str] = []
         self._returns: dict[int, list[str]] = {}
+        self._returns_wait = False
         self._timer: asyncio.TimerHandle | None = None
         self._requests: set[asyncio.Task[None]] = set()
         # One deadline change at a time: an extension that arrives after a return would take the message back.
@@ -78,19 +90,35 @@ class Settlements:
         """Let the broker deliver it again after `after_s` seconds, 0..600."""
         ack_ids = self._returns.setdefault(after_s, [])
         ack_ids.append(ack_id)
-        self._schedule(full=len(ack_ids) >= _MAX_IDS)
+        if not self._returns_wait:
+            self._schedule(full=len(ack_ids) >= _MAX_IDS)
 
-    async def extend(self, still_held: Callable[[], list[str]], seconds: int) -> bool:
-        """Extend the leases of what is `still_held` when the request leaves; False if the broker did not confirm."""
+    def hold_returns(self) -> None:
+        """Keep returns here until `release_returns`."""
+        self._returns_wait = True
+
+    def release_returns(self) -> None:
+        """Send the returns that were kept, in their order, and further ones as ever."""
+        self._returns_wait = False
+        self._flush()
+
+    async def extend(self, still_held: Callable[[], list[str]], seconds: int) -> Extension:
+        """Extend the leases of what is `still_held` when the request leaves."""
+        confirmed, lost = True, set[str]()
         async with self._modifying:
             ack_ids = still_held()
-            try:
-                for start in range(0, len(ack_ids), _MAX_IDS):
+            for start in range(0, len(ack_ids), _MAX_IDS):
+                try:
                     await self._modify_deadline(ack_ids[start : start + _MAX_IDS], seconds)
-            except grpc.aio.AioRpcError as error:
-                log.warning("leases_not_extended", leases=len(ack_ids), **self._facts(error))
-                return False
-        return True
+                except grpc.aio.UsageError:  # the channel was closed: the leases lapse by themselves
+                    return Extension(confirmed=False, lost=frozenset(lost))
+                except grpc.aio.AioRpcError as error:
+                    again, never = split(failures := failures_by_ack_id(error))
+                    lost.update(never)
+                    if again or not failures:
+                        confirmed = False
+                        log.warning("leases_not_extended", leases=len(again or ack_ids), **self._facts(error))
+        return Extension(confirmed, frozenset(lost))
 
     async def close(self, within_s: float) -> None:
         """Send what is gathered; give up what is not confirmed within `within_s` seconds."""
@@ -111,31 +139,49 @@ class Settlements:
             self._timer.cancel()
             self._timer = None
         acks, self._acks = self._acks, []
-        returns, self._returns = self._returns, {}
+        returns: dict[int, list[str]] = {}
+        if not self._returns_wait:
+            returns, self._returns = self._returns, {}
         if acks:
-            self._start(partial(self._send_acks, acks))
+            self._start("ack", acks, self._send_acks)
         for after_s, ack_ids in returns.items():
-            self._start(partial(self._send_returns, ack_ids, after_s))
+            for start in range(0, len(ack_ids), _MAX_IDS):
+                some = ack_ids[start : start + _MAX_IDS]
+                self._start("return", some, partial(self._send_returns, after_s))
 
-    def _start(self, send: Callable[[], Any]) -> None:
-        request = asyncio.get_running_loop().create_task(self._repeat(send))
+    def _start(self, kind: str, ack_ids: list[str], send: Callable[[list[str]], Awaitable[None]]) -> None:
+        request = asyncio.get_running_loop().create_task(self._repeat(kind, ack_ids, send))
         self._requests.add(request)
         request.add_done_callback(self._requests.discard)
 
-    async def _repeat(self, send: Callable[[], Any]) -> None:
+    async def _repeat(
+        self, kind: str, ack_ids: list[str], send: Callable[[list[str]], Awaitable[None]]
+    ) -> None:
         now = asyncio.get_running_loop().time
         give_up_at = now() + self._give_up_after_s
         for delay_s in jittered_delays(0.1, _LONGEST_DELAY_S):
             try:
-                await send()
+                await send(ack_ids)
                 return
             except grpc.aio.UsageError:  # the channel was closed: the leases lapse by themselves
                 return
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _TRANSIENT or now() + delay_s > give_up_at:
-                    log.warning("settlements_given_up", **self._facts(error))
-                    return
+                ack_ids = self._worth_repeating(kind, ack_ids, error, give_up=now() + delay_s > give_up_at)
+            if not ack_ids:
+                return
             await asyncio.sleep(delay_s)
+
+    def _worth_repeating(
+        self, kind: str, ack_ids: list[str], error: grpc.aio.AioRpcError, *, give_up: bool
+    ) -> list[str]:
+        failures = failures_by_ack_id(error)
+        again, never = split(failures) if failures else (ack_ids, [])
+        if never:
+            log.warning("ack_rejected", request=kind, messages=len(never), **self._facts(error))
+        if again and (give_up or not (failures or error.code() in _TRANSIENT)):
+            log.warning("settlements_given_up", request=kind, messages=len(again), **self._facts(error))
+            return []
+        return again
 
     async def _send_acks(self, ack_ids: list[str]) -> None:
         await self._acknowledge(
@@ -145,7 +191,7 @@ class Settlements:
         )
         self._on_answer()
 
-    async def _send_returns(self, ack_ids: list[str], after_s: int) -> None:
+    async def _send_returns(self, after_s: int, ack_ids: list[str]) -> None:
         async with self._modifying:
             await self._modify_deadline(ack_ids, after_s)
 

@@ -10,22 +10,32 @@ import asyncio
 import base64
 import binascii
 import math
+import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Final
 
-from aiohttp import web
+import structlog
+from aiohttp import hdrs, web
 
+from expert_bot.consumers.fairness import tenant_of
 from expert_bot.delivery import Delivery, Outcome, Retry
 from expert_bot.errors import MalformedEventError
+from expert_bot.http.oidc_keys import KeysUnavailableError
 from expert_bot.http.problems import problem_response
+from expert_bot.http.push_auth import Authenticate, NotAuthenticatedError, NotAuthorizedError, accept_all
+from expert_bot.http.push_limits import OverLimitError, PushLimits
+from expert_bot.http.server import MAX_BODY_BYTES
 from expert_bot.publishers.pubsub_limits import MAX_DATA_BYTES
 from expert_bot.schemas import strict_json
 from expert_bot.schemas.envelope import parse_timestamp
 from expert_bot.schemas.pubsub import CONTENT_TYPE, PREFIX, STRUCTURED_MEDIA_TYPE
 
 METADATA_PREFIX: Final = "x-goog-pubsub-"
+BODY_TIMEOUT_S: Final = 30.0
 _STRUCTURED_PREFIX: Final = "application/cloudevents"
+
+_log = structlog.get_logger(__name__)
 
 Process = Callable[[Delivery], Awaitable[Outcome]]
 
@@ -34,26 +44,56 @@ class BadPushError(Exception):
     """The request is not a Pub/Sub push delivery; the message says what one looks like."""
 
 
-def push_routes(process: Process, subscriptions: Collection[str], deadline_s: float) -> list[web.RouteDef]:
-    """Return the push route. `deadline_s`: time a delivery may take, below the subscription's ack deadline."""
+def push_routes(
+    process: Process,
+    subscriptions: Collection[str],
+    deadline_s: float,
+    *,
+    authenticate: Authenticate = accept_all,
+    limits: PushLimits | None = None,
+) -> list[web.RouteDef]:
+    """Return the push route. `deadline_s`: time a delivery may take, below the subscription's ack deadline.
+
+    `authenticate`: passes before the body is read. `limits`: what may run at once; None: anything.
+    """
+    running = limits or PushLimits(total=sys.maxsize, per_tenant=sys.maxsize)
 
     async def push(request: web.Request) -> web.Response:
         subscription = request.match_info["subscription"]
         if subscription not in subscriptions:
             known = ", ".join(sorted(subscriptions))
             return problem_response(404, f"no subscription {subscription!r} here; known: {known}")
-        body = await request.read()
         try:
-            delivery = decode_push(
-                subscription, request.headers, body, asyncio.get_running_loop().time() + deadline_s
-            )
-        except BadPushError as error:
-            return problem_response(400, str(error))
-        if len(delivery.data) > MAX_DATA_BYTES:  # no bus ever held it, and no dead letter could
-            return problem_response(413, f"a Pub/Sub message has at most {MAX_DATA_BYTES} bytes of data")
-        return _settle(await process(delivery))
+            await authenticate(subscription, request.headers.getall(hdrs.AUTHORIZATION, ()))
+            with running.slot():
+                delivery = await _receive(request, subscription, deadline_s)
+                with running.tenant_slot(tenant_of(delivery.data, delivery.ordering_key)):
+                    return _settle(await process(delivery))
+        except (NotAuthenticatedError, NotAuthorizedError, KeysUnavailableError) as error:
+            return _refuse(subscription, error)
+        except OverLimitError as error:
+            status = 429 if error.of_tenant else 503
+            return problem_response(status, f"{error} at once; try again later", headers=_retry_after(1.0))
 
     return [web.post("/push/{subscription}", push)]
+
+
+async def _receive(request: web.Request, subscription: str, deadline_s: float) -> Delivery:
+    """Read the request's delivery. Raises HTTPException for what is none."""
+    until_s = asyncio.get_running_loop().time() + deadline_s
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.clone(client_max_size=MAX_BODY_BYTES).read()
+        delivery = decode_push(subscription, request.headers, body, until_s)
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text=f"the body took longer than {BODY_TIMEOUT_S:g} s") from error
+    except BadPushError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
+    if len(delivery.data) > MAX_DATA_BYTES:  # no bus ever held it, and no dead letter could
+        raise web.HTTPRequestEntityTooLarge(
+            MAX_DATA_BYTES, text=f"a Pub/Sub message has at most {MAX_DATA_BYTES} bytes of data"
+        )
+    return delivery
 
 
 def decode_push(subscription: str, headers: Mapping[str, str], body: bytes, deadline_s: float) -> Delivery:
@@ -151,8 +191,29 @@ def _timestamp(text: str) -> datetime:
 def _settle(outcome: Outcome) -> web.Response:
     """Map an outcome to a status: 204 when the work is durable, 503 to be delivered again."""
     if isinstance(outcome, Retry):
-        retry_after = str(max(1, math.ceil(outcome.after_s)))
         return problem_response(
-            503, "try again later", headers={"Retry-After": retry_after}, cause=outcome.cause
+            503, "try again later", headers=_retry_after(outcome.after_s), cause=outcome.cause
         )
     return web.Response(status=204)
+
+
+def _refuse(
+    subscription: str, error: NotAuthenticatedError | NotAuthorizedError | KeysUnavailableError
+) -> web.Response:
+    """Map a failed authentication to a status; every one of them makes Pub/Sub deliver again."""
+    match error:
+        case NotAuthenticatedError():
+            status, reason, headers = 401, error.reason, {"WWW-Authenticate": "Bearer"}
+            said = "a push needs the OIDC token of its subscription, signed by Google"
+        case NotAuthorizedError():
+            status, reason, headers = 403, "wrong-service-account", {}
+            said = "the token is not of the service account that pushes this subscription"
+        case KeysUnavailableError():
+            status, reason, headers = 503, "keys-unavailable", _retry_after(error.retry_after_s)
+            said = "the token cannot be checked right now"
+    _log.warning("push_refused", subscription=subscription, status=status, reason=reason)
+    return problem_response(status, said, headers=headers, reason=reason)
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}

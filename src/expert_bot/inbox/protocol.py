@@ -38,7 +38,7 @@ from expert_bot.inbox.heartbeats import LeaseLostError
 from expert_bot.inbox.lease import Lease, WriteConflictError
 from expert_bot.inbox.work import Failpoints, InboxSettings, NoFailpoints, Work
 from expert_bot.ports import Clock, DocKey, Document, Documents, Fields, Publisher, Where
-from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC, CauseOfDeath, encode_dead_letter
+from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC, CauseOfDeath, encode_dead_letter, first_frame
 from expert_bot.schemas.envelope import CloudEvent
 
 _MAX_CONFLICTS: Final = 20
@@ -216,6 +216,7 @@ class Inbox:
             error_class=_kind(error.__cause__ or error),
             handler=work.handler,
             attempts=owned.entry.attempts + 1,
+            frame=first_frame(error.reason, error.__cause__ or error),
         )
         messages = (*work.explain_death(cause, owned.entry.replay), encode_dead_letter(delivery, cause))
         entry = committed_entry(owned.entry, error.reason, messages)

@@ -52,7 +52,9 @@ class PubsubAdmin:
             (created if is_new else existing).append(subscription.name)
         return ApplyReport(created=tuple(created), existing=tuple(existing))
 
-    async def create_temporary_subscription(self, name: str, topic: str) -> None:
+    async def create_temporary_subscription(
+        self, name: str, topic: str, *, filter_expression: str = ""
+    ) -> None:
         """Create a subscription that disappears by itself after a day without use; an existing one is kept."""
         await self._create(
             self._create_subscription,
@@ -61,6 +63,7 @@ class PubsubAdmin:
                 topic=self._topic(topic),
                 message_retention_duration=_seconds(_TEMPORARY_RETENTION_S),
                 expiration_policy=_ExpirationPolicy(ttl=_seconds(_DAY_S)),
+                filter=filter_expression,
             ),
         )
 

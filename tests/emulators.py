@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import IO, Final
 
 READY_WITHIN_S: Final = 60.0
-_SMALL_JVM: Final = ("-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+_SMALL_JVM: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+SMALL_HEAP_MB: Final = 256
 _USUAL_FOLDERS: Final = (
     "/usr/lib/google-cloud-sdk",
     "/usr/share/google-cloud-sdk",
@@ -123,14 +124,17 @@ def firestore_emulator(*, port: int | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running(kind: EmulatorKind, *, port: int | None = None) -> Iterator[Emulator]:
+def running(
+    kind: EmulatorKind, *, port: int | None = None, heap_mb: int = SMALL_HEAP_MB
+) -> Iterator[Emulator]:
     """Run an emulator on `port` (None: a free one), yield it once it answers, stop it afterwards.
 
     Raises EmulatorMissingError, or RuntimeError if the port is taken or the emulator does not start (its last words).
     """
     if port is not None:
         _refuse_taken(port)
-    command = [_find_java(kind), *_SMALL_JVM, *kind.arguments(_find_jar(kind), port := port or free_port())]
+    arguments = kind.arguments(_find_jar(kind), port := port or free_port())
+    command = [_find_java(kind), f"-Xmx{heap_mb}m", *_SMALL_JVM, *arguments]
     with tempfile.TemporaryFile() as log:
         guard = subprocess.Popen(
             [sys.executable, "-c", _GUARD, *command],

@@ -137,6 +137,7 @@ def families_of(settings: Settings) -> dict[str, EventFamily]:
 
 def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     # Adapters are imported where they are picked, so that a mode pays only for its own libraries.
+    from expert_bot.consumers.budget import Budget  # noqa: PLC0415
     from expert_bot.consumers.embedded import EmbeddedConsumer  # noqa: PLC0415
     from expert_bot.publishers.embedded import EmbeddedPublisher  # noqa: PLC0415
     from expert_bot.storage.duckdb_analytics import DuckdbAnalytics  # noqa: PLC0415
@@ -146,6 +147,7 @@ def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     from expert_bot.storage.users_identity import UsersIdentity  # noqa: PLC0415
 
     folder = _data_folder(settings)
+    budget = Budget(settings.max_in_flight)
     clock = SystemClock()
     documents = SqliteDocuments(SqliteFile(folder / "documents.sqlite3"))
     bus = SqliteBus(SqliteFile(folder / "bus.sqlite3"), clock=clock)
@@ -157,7 +159,7 @@ def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
         ordered: bool,  # noqa: ARG001  # the bus knows
         max_work_s: float = DEFAULT_MAX_WORK_S,  # noqa: ARG001  # nothing to extend: the lease is renewed by the file's owner
     ) -> Consumer:
-        return EmbeddedConsumer(bus, subscription, process, max_in_flight=settings.max_in_flight)
+        return EmbeddedConsumer(bus, subscription, process, budget=budget)
 
     publisher = EmbeddedPublisher(bus)
     analytics = DuckdbAnalytics(folder / "analytics.duckdb")
@@ -177,7 +179,8 @@ def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
 def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
 
-    from expert_bot.consumers.pull import PullConsumer  # noqa: PLC0415
+    from expert_bot.consumers.budget import Budget  # noqa: PLC0415
+    from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S, LONG_POLL_S, PullConsumer  # noqa: PLC0415
     from expert_bot.google_channels import open_channel  # noqa: PLC0415
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415
@@ -185,6 +188,7 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     from expert_bot.storage.users_identity import UsersIdentity  # noqa: PLC0415
 
     in_cloud = settings.mode is Mode.CLOUD
+    budget = Budget(settings.max_in_flight)
     try:
         channel = open_channel(emulator_host=settings.pubsub_emulator_host)
         documents = FirestoreDocuments(
@@ -203,8 +207,9 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
             project=settings.project,
             subscription=subscription,
             process=process,
-            streams=settings.streams,
-            max_in_flight=settings.max_in_flight,
+            pulls=settings.pulls,
+            budget=budget,
+            long_poll_s=LONG_POLL_S if in_cloud else EMULATOR_LONG_POLL_S,
             ack_deadline_s=settings.ack_deadline_s,
             ordered=ordered,
             max_extension_s=max_work_s,

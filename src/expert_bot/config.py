@@ -56,9 +56,9 @@ class Settings(BaseSettings):
         ),
     ] = ()
     pull: Annotated[bool, Field(description="Whether `serve` also pulls; off where Pub/Sub pushes.")] = True
-    streams: Annotated[int, Field(ge=1, le=32, description="Concurrent streams per pull subscription.")] = 2
+    pulls: Annotated[int, Field(ge=1, le=32, description="Pull requests open at once per subscription.")] = 4
     max_in_flight: Annotated[
-        int, Field(ge=1, le=10_000, description="Messages being worked on per subscription.")
+        int, Field(ge=1, le=10_000, description="Messages being worked on at once, over all subscriptions.")
     ] = 500
     push_auth: Annotated[
         Literal["oidc", "iam", "off"] | None,

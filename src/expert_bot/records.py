@@ -18,4 +18,3 @@ T = TypeVar("T")
 def record(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
     """Make a class a record. `kw_only`: its fields are given by name only."""
     return dataclasses.dataclass(slots=True, kw_only=kw_only, unsafe_hash=True)
-

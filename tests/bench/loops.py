@@ -205,69 +205,79 @@ async def generated_client(job: Job) -> None:
 
 async def raw_streams(job: Job) -> None:
     """Use async stubs on raw protobuf messages over StreamingPull, one task per message: the reference."""
-    await _raw(job, unary_pull=False)
+    await _Raw(job).run(unary_pull=False)
 
 
 async def raw_pulls(job: Job) -> None:
     """Use the same over concurrent unary pulls."""
-    await _raw(job, unary_pull=True)
+    await _Raw(job).run(unary_pull=True)
 
 
-async def _raw(job: Job, *, unary_pull: bool) -> None:
-    done = asyncio.Event()
-    channel = open_channel(emulator_host=job.host)
-    publish_stub = unary(channel, "Publisher/Publish", _PublishRequest, _PublishResponse)
-    acknowledge_stub = unary(channel, "Subscriber/Acknowledge", _AcknowledgeRequest, empty_pb2.Empty)
-    to_topic, to_subscription = routing("topic", job.topic), routing("subscription", job.subscription)
+class _Raw:
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._done = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._channel = open_channel(emulator_host=job.host)
+        self._publish_stub = unary(self._channel, "Publisher/Publish", _PublishRequest, _PublishResponse)
+        self._acknowledge_stub = unary(
+            self._channel, "Subscriber/Acknowledge", _AcknowledgeRequest, empty_pb2.Empty
+        )
+        self._to_topic = routing("topic", job.topic)
+        self._to_subscription = routing("subscription", job.subscription)
+        self._publishes, self._acks = Gathered(self._publish), Gathered(self._acknowledge)
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def publish(batch: list[tuple[Any, asyncio.Future[None]]]) -> None:
-        request = _PublishRequest(topic=job.topic, messages=[message for message, _ in batch])
-        await publish_stub(request, metadata=to_topic)
+    async def run(self, *, unary_pull: bool) -> None:
+        await _run_until(
+            self._done,
+            [self._pull() if unary_pull else self._stream() for _ in range(self._job.streams)],
+        )
+        await self._acks.drain()
+        await self._channel.close()
+
+    async def _publish(self, batch: list[tuple[Any, asyncio.Future[None]]]) -> None:
+        request = _PublishRequest(topic=self._job.topic, messages=[message for message, _ in batch])
+        await self._publish_stub(request, metadata=self._to_topic)
         for _, confirmed in batch:
             confirmed.set_result(None)
 
-    async def acknowledge(ack_ids: list[str]) -> None:
-        request = _AcknowledgeRequest(subscription=job.subscription, ack_ids=ack_ids)
-        await acknowledge_stub(request, metadata=to_subscription)
+    async def _acknowledge(self, ack_ids: list[str]) -> None:
+        request = _AcknowledgeRequest(subscription=self._job.subscription, ack_ids=ack_ids)
+        await self._acknowledge_stub(request, metadata=self._to_subscription)
 
-    publishes, acks = Gathered(publish), Gathered(acknowledge)
-    loop = asyncio.get_running_loop()
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def work(received: Any) -> None:
-        confirmed: asyncio.Future[None] = loop.create_future()
+    async def _work(self, received: Any) -> None:
+        confirmed: asyncio.Future[None] = self._loop.create_future()
         message = received.message
-        publishes.add((_PubsubMessage(data=message.data, attributes=message.attributes), confirmed))
+        self._publishes.add((_PubsubMessage(data=message.data, attributes=message.attributes), confirmed))
         await confirmed
-        acks.add(received.ack_id)
-        if job.settle(message.attributes["ce-id"]):
-            done.set()
+        self._acks.add(received.ack_id)
+        if self._job.settle(message.attributes["ce-id"]):
+            self._done.set()
 
-    def accept(response: Any) -> None:
+    def _accept(self, response: Any) -> None:
         for received in response.received_messages:
-            task = loop.create_task(work(received))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            task = self._loop.create_task(self._work(received))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def stream() -> None:
-        call = channel.stream_stream(
+    async def _stream(self) -> None:
+        call = self._channel.stream_stream(
             "/google.pubsub.v1.Subscriber/StreamingPull",
             request_serializer=_StreamingPullRequest.SerializeToString,
             response_deserializer=_StreamingPullResponse.FromString,
-        )(metadata=to_subscription)
-        await call.write(_StreamingPullRequest(subscription=job.subscription, stream_ack_deadline_seconds=60))
+        )(metadata=self._to_subscription)
+        await call.write(
+            _StreamingPullRequest(subscription=self._job.subscription, stream_ack_deadline_seconds=60)
+        )
         while (response := await call.read()) is not grpc.aio.EOF:
-            accept(response)
+            self._accept(response)
 
-    async def pull() -> None:
-        stub = unary(channel, "Subscriber/Pull", _PullRequest, _PullResponse)
-        request = _PullRequest(subscription=job.subscription, max_messages=100)
+    async def _pull(self) -> None:
+        stub = unary(self._channel, "Subscriber/Pull", _PullRequest, _PullResponse)
+        request = _PullRequest(subscription=self._job.subscription, max_messages=100)
         while True:
-            accept(await stub(request, metadata=to_subscription))
-
-    await _run_until(done, [pull() if unary_pull else stream() for _ in range(job.streams)])
-    await acks.drain()
-    await channel.close()
+            self._accept(await stub(request, metadata=self._to_subscription))
 
 
 async def _run_until(done: asyncio.Event, loops: list[Any]) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from expert_bot.app import SystemClock
-from expert_bot.consumers.pull import PullConsumer
+from expert_bot.consumers.budget import Budget
+from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S, PullConsumer
 from expert_bot.delivery import Ack, Delivery, Message, Outcome
 from expert_bot.dispatch import Dispatcher
 from expert_bot.google_channels import open_channel
@@ -126,8 +127,9 @@ async def _run(job: Job, documents: Documents) -> None:
         project=project,
         subscription=subscription,
         process=process,
-        streams=job.streams,
-        max_in_flight=1000,
+        pulls=job.streams,
+        long_poll_s=EMULATOR_LONG_POLL_S,
+        budget=Budget(messages=1000),
         ordered=False,
     )
     running = asyncio.create_task(consumer.run())

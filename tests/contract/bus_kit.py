@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from expert_bot.consumers.budget import Budget
 from expert_bot.delivery import Ack, Delivery, Outcome
 from expert_bot.ports import BusAdmin, Clock, Consumer, Publisher
 from expert_bot.schemas.topology import Subscription, Topic, Topology
@@ -96,7 +97,7 @@ def embedded_kit(path: Path, clock: Clock) -> BusKit:
     publisher = EmbeddedPublisher(bus)
 
     def make_consumer(subscription: str, process: Process, *, ordered: bool, max_in_flight: int) -> Consumer:
-        return EmbeddedConsumer(bus, subscription, process, max_in_flight=max_in_flight)
+        return EmbeddedConsumer(bus, subscription, process, budget=Budget(max_in_flight))
 
     async def abandon(subscription: str) -> None:
         assert len(await bus.receive(subscription, 1)) == 1
@@ -116,7 +117,7 @@ def pubsub_kit(emulator_host: str, project: str) -> BusKit:
     """Return Google Pub/Sub's adapters over the emulator."""
     from google.pubsub_v1.types import pubsub as wire  # noqa: PLC0415  # only what the row needs
 
-    from expert_bot.consumers.pull import PullConsumer  # noqa: PLC0415  # only what the row needs
+    from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S, PullConsumer  # noqa: PLC0415  # only what the row needs
     from expert_bot.google_channels import open_channel, unary  # noqa: PLC0415  # only what the row needs
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415  # only what the row needs
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415  # only what the row needs
@@ -132,7 +133,8 @@ def pubsub_kit(emulator_host: str, project: str) -> BusKit:
             subscription=subscription,
             process=process,
             ordered=ordered,
-            max_in_flight=max_in_flight,
+            budget=Budget(max_in_flight),
+            long_poll_s=EMULATOR_LONG_POLL_S,
         )
 
     async def abandon(subscription: str) -> None:

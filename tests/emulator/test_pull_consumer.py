@@ -22,7 +22,7 @@ async def test_every_message_is_processed_once_and_acknowledged(bus: Bus, record
     """With nothing going wrong, nothing is missing and nothing comes twice, also not to a later consumer."""
     await bus.set_up()
     texts = [f"m{n}" for n in range(1500)]
-    first = bus.consume(recorder, pulls=3)
+    first = bus.consume(recorder, pulls=3, long_poll_s=EMULATOR_LONG_POLL_S)
     await bus.publish(*texts)
     await until(lambda: len(recorder.texts) >= len(texts))
     await first.drain(1.0)
@@ -196,7 +196,14 @@ async def test_drain_hands_everything_back_at_once(bus: Bus, recorder: Recorder)
         await asyncio.Event().wait()
         return Ack()
 
-    consumer = bus.consume(never_ends, ordered=False, budget=Budget(20), pulls=1, ack_deadline_s=600)
+    consumer = bus.consume(
+        never_ends,
+        ordered=False,
+        budget=Budget(20),
+        pulls=1,
+        ack_deadline_s=600,
+        long_poll_s=EMULATOR_LONG_POLL_S,
+    )
     texts = [f"m{n}" for n in range(350)]
     await bus.publish(*texts)
     await until(lambda: len(began) == 20)
@@ -217,7 +224,7 @@ async def test_work_that_ends_within_the_grace_is_acknowledged(bus: Bus, recorde
         await asyncio.sleep(0.3)
         return Ack()
 
-    consumer = bus.consume(process)
+    consumer = bus.consume(process, long_poll_s=EMULATOR_LONG_POLL_S)
     await bus.publish("x")
     await began.wait()
     await consumer.drain(5.0)

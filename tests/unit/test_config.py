@@ -50,10 +50,10 @@ def test_every_setting_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(
         monkeypatch,
         CLOUD
-        | {"PORT": "0", "EXPERT_BOT_PULL": "false", "EXPERT_BOT_LEASE_S": "1.5", "EXPERT_BOT_STREAMS": "4"},
+        | {"PORT": "0", "EXPERT_BOT_PULL": "false", "EXPERT_BOT_LEASE_S": "1.5", "EXPERT_BOT_PULLS": "4"},
     )
     assert (settings.mode, settings.project, settings.k_service) == (Mode.CLOUD, "my-project", "expert-bot")
-    assert (settings.port, settings.pull, settings.lease_s, settings.streams) == (0, False, 1.5, 4)
+    assert (settings.port, settings.pull, settings.lease_s, settings.pulls) == (0, False, 1.5, 4)
     assert settings.listen_host == "0.0.0.0"
 
 
@@ -83,9 +83,9 @@ def test_empty_variables_mean_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param(["EXPERT_BOT_MODE='prod'", "embedded, emulators, cloud"], {"EXPERT_BOT_MODE": "prod"}, id="mode"),
         pytest.param(["EXPERT_BOT_LOG_LEVEL='loud'", "debug, info, warning, error"], {"EXPERT_BOT_LOG_LEVEL": "loud"}, id="level"),
-        pytest.param(["EXPERT_BOT_STREAMS='0'", "greater than or equal to 1"], {"EXPERT_BOT_STREAMS": "0"}, id="too small"),
+        pytest.param(["EXPERT_BOT_PULLS='0'", "greater than or equal to 1"], {"EXPERT_BOT_PULLS": "0"}, id="too small"),
         pytest.param(["EXPERT_BOT_MAX_ATTEMPTS='20'", "less than or equal to 19"], {"EXPERT_BOT_MAX_ATTEMPTS": "20"}, id="too large"),
-        pytest.param(["EXPERT_BOT_STREAMS='two'", "valid integer"], {"EXPERT_BOT_STREAMS": "two"}, id="not a number"),
+        pytest.param(["EXPERT_BOT_PULLS='two'", "valid integer"], {"EXPERT_BOT_PULLS": "two"}, id="not a number"),
         pytest.param(["EXPERT_BOT_LEASE_S='nan'", "finite number"], {"EXPERT_BOT_LEASE_S": "nan"}, id="NaN"),
         pytest.param(["EXPERT_BOT_PULL='maybe'", "valid boolean"], {"EXPERT_BOT_PULL": "maybe"}, id="not a boolean"),
         pytest.param(["EXPERT_BOT_SOURCE", "at most 200"], {"EXPERT_BOT_SOURCE": "x" * 201}, id="too long"),

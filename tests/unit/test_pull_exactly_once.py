@@ -150,3 +150,16 @@ async def test_a_lost_message_that_waits_for_its_retry_or_its_slot_is_forgotten(
     await until(lambda: rig.fake.acked == ["runs"])
     await asyncio.sleep(0.05)
     assert work.done == [b"runs"]
+
+
+async def test_work_that_is_cancelled_before_it_began_gives_its_slot_back(rig: Rig) -> None:
+    """Its task never runs, so nobody else would."""
+    work = Work()
+    await rig.start(work, budget=Budget(1))
+    in_flight = rig.consumer._in_flight
+    in_flight.accept([received("lost")], 1e9)
+    in_flight.lose([*in_flight.held])
+    assert (rig.consumer._budget.held, rig.consumer._budget.running) == (0, 0)
+    rig.fake.send(received("next", data=b"next"))
+    await until(lambda: rig.fake.acked == ["next"])
+    assert work.started == [b"next"]

@@ -131,7 +131,10 @@ async def test_leases_of_everything_held_are_extended_together(rig: Rig) -> None
     await until(lambda: len(rig.fake.acked) == 5)
 
 
-async def test_what_outlives_a_moment_gets_our_deadline_whatever_the_subscription_gives(rig: Rig) -> None:
+@pytest.mark.parametrize("ack_deadline_s", [10, 300])
+async def test_what_outlives_a_moment_gets_our_deadline_whatever_the_subscription_gives(
+    ack_deadline_s: int, rig: Rig
+) -> None:
     """That is what a killed worker leaves behind; what is settled at once costs no request."""
     gate = asyncio.Event()
 
@@ -140,9 +143,9 @@ async def test_what_outlives_a_moment_gets_our_deadline_whatever_the_subscriptio
             await gate.wait()
         return Ack()
 
-    server = await rig.start(process, ordered=False, ack_deadline_s=300)
+    server = await rig.start(process, ordered=False, ack_deadline_s=ack_deadline_s)
     server.send(received("quick"), received("slow", data=b"slow"))
-    await until(lambda: rig.fake.deadlines == [(["slow"], 300)], within_s=2.0)
+    await until(lambda: rig.fake.deadlines == [(["slow"], ack_deadline_s)], within_s=2.0)
     gate.set()
     await until(lambda: sorted(rig.fake.acked) == ["quick", "slow"])
 

@@ -58,7 +58,7 @@ class EmbeddedConsumer:
     """The Consumer port over one subscription of the embedded bus.
 
     Ordering keys are the bus's work: it hands out only the earliest message of each key. `budget`: shared by all consumers
-    of the process; if None, one of its own with `max_in_flight` messages. `poll_s`: longest pause
+    of the process; if None, one of its own. `poll_s`: longest pause
     between two looks at an idle subscription; what this process publishes is seen at once. `max_lease_s`: how long one
     message may be worked on before its work is cancelled and it is delivered again.
     """
@@ -70,14 +70,13 @@ class EmbeddedConsumer:
         process: Callable[[Delivery], Awaitable[Outcome]],
         *,
         budget: Budget | None = None,
-        max_in_flight: int = 500,
         poll_s: float = 0.2,
         max_lease_s: float = 600.0,
     ) -> None:
         self._bus = bus
         self._subscription = subscription
         self._process = process
-        self._budget = budget or Budget(max_in_flight)
+        self._budget = budget or Budget()
         self._poll_s = poll_s
         self._max_lease_s = max_lease_s
         self._settlements = Settlements(bus, subscription)

@@ -23,6 +23,7 @@ from expert_bot.google_channels import routing, unary
 _PullRequest: Final[Any] = wire.PullRequest.pb()
 _PullResponse: Final[Any] = wire.PullResponse.pb()
 
+LONG_POLL_S: Final = 100.0
 EMULATOR_LONG_POLL_S: Final = 1.5
 """The emulator gives messages to pulls whose client has cancelled them or died, until one second before their deadline."""
 
@@ -68,16 +69,14 @@ class PullConsumer:
         max_extension_s: float = 600.0,
         ack_deadline_s: int = 60,
         ordered: bool = True,
-        long_poll_s: float = 100.0,
+        long_poll_s: float = LONG_POLL_S,
         crash_retry_s: float = 10.0,
-        streams: int | None = None,
-        max_in_flight: int = 500,
     ) -> None:
         self._path = f"projects/{project}/subscriptions/{subscription}"
         self._metadata = routing("subscription", self._path)
-        self._pulls = streams or pulls
+        self._pulls = pulls
         self._long_poll_s = long_poll_s
-        self._budget = budget or Budget(max_in_flight)
+        self._budget = budget or Budget()
         self._liveness = Liveness(channel, self._path)
         settlements = Settlements(channel=channel, path=self._path, on_answer=self._liveness.note_answer)
         self._settlements = settlements

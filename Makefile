@@ -19,7 +19,7 @@ define install_locked
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint fmt bench storm serve lock contract clean
+.PHONY: help install demo test check lint fmt bench chaos soak serve lock contract clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,12 +47,15 @@ fmt: $(DEV) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix src tests docs
 	$(BIN)/ruff format src tests docs
 
-bench: $(DEV) ## Time the full processing path against its floor, in one run; prints and stores ratios
+bench: $(DEV) ## Time delivery beside other stacks' loops, and the path against its floor; prints and stores ratios
+	$(BIN)/python -m tests.bench.delivery
 	$(BIN)/python -m tests.bench.process_path
 
-storm: $(DEV) ## The full kill storm: 10,000 events, 200 kills, over the embedded files and over the emulators
-	$(BIN)/python -m tests.chaos.kill_storm --embedded
-	$(BIN)/python -m tests.chaos.kill_storm
+soak: $(DEV) ## Half an hour of steady work: does memory grow?
+	$(BIN)/python -m tests.bench.soak
+
+chaos: $(DEV) ## Every figure of docs/explanation/delivery.md in full, 10,000 events and 200 kills among them (CHAOS_ARGS=--quick)
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 serve: $(RUNTIME) ## Run the service (HTTP and consumers) in the configured mode
 	$(BIN)/expert-bot serve

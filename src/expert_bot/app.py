@@ -180,7 +180,7 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
     from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
 
     from expert_bot.consumers.budget import Budget  # noqa: PLC0415
-    from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S, LONG_POLL_S, PullConsumer  # noqa: PLC0415
+    from expert_bot.consumers.pull import EMULATOR, SERVICE, PullConsumer  # noqa: PLC0415
     from expert_bot.google_channels import open_channel  # noqa: PLC0415
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415
@@ -209,7 +209,7 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
             process=process,
             pulls=settings.pulls,
             budget=budget,
-            long_poll_s=LONG_POLL_S if in_cloud else EMULATOR_LONG_POLL_S,
+            polling=SERVICE if in_cloud else EMULATOR,
             ack_deadline_s=settings.ack_deadline_s,
             ordered=ordered,
             max_extension_s=max_work_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -113,6 +114,7 @@ async def run_service(settings: Settings, *, with_http: bool, failpoints: Failpo
             readiness = Readiness(_checks(adapters, worker))
             server = await _start_http(settings, worker, readiness, authenticate) if authenticate else None
             _warn(settings)
+            calm_garbage_collector()
             worker.start()
             _log.info("service_started", mode=settings.mode.value, version=__version__, http=_address(server))
             broken = asyncio.create_task(worker.until_broken())
@@ -128,6 +130,16 @@ async def run_service(settings: Settings, *, with_http: bool, failpoints: Failpo
             if broken.done() and not broken.cancelled():
                 broken.result()
     _log.info("service_stopped")
+
+
+def calm_garbage_collector() -> None:
+    """Let the cyclic collector look at young objects only, and less often: most of a worker's die by themselves.
+
+    With hundreds of events in flight it took a fifth of all time. What was imported is left out for good.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
 
 
 @contextmanager

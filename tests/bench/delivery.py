@@ -31,14 +31,15 @@ from expert_bot.schemas.envelope import CloudEvent
 from expert_bot.schemas.topology import Subscription, Topic, Topology
 from tests.bench.contender import CONTENDERS
 from tests.bench.service import FAMILY, Text
-from tests.emulators import firestore_emulator, pubsub_emulator
+from tests.emulators import FIRESTORE, PUBSUB, running
 
 RESULTS: Final = Path(".cache/bench/delivery.json")
 PROJECT: Final = "bench"
 REFERENCE: Final = "raw-streams"
 LATENCY_OF: Final = ("raw-pulls", "raw-streams", "expert-bot-memory", "expert-bot-firestore")
 SLOW: Final = {"expert-bot-firestore": 5, "documented-callback": 2, "bridged-callback": 2}
-_STOP_WITHIN_S: Final = 300.0
+_USERS: Final = 50
+_STOP_WITHIN_S: Final = 120.0
 
 Figures = dict[str, float]
 
@@ -116,9 +117,11 @@ class Bench:
         try:
             async with asyncio.timeout(_STOP_WITHIN_S):
                 output, _ = await process.communicate()
-        except TimeoutError:
+        except TimeoutError as error:
             process.kill()
-            raise
+            raise RuntimeError(
+                f"{name} did not answer {messages} messages in {_STOP_WITHIN_S:g} s"
+            ) from error
         if process.returncode:
             raise typer.BadParameter(f"{name} ended with code {process.returncode}")
         figures: Figures = json.loads(output.splitlines()[-1])
@@ -128,13 +131,16 @@ class Bench:
 def make_events(count: int) -> Iterator[CloudEvent]:
     """Yield different requests of about 1 KiB, each stamped with the time it was made in its id."""
     question = "¿Cuánto consumí en abril de 2023? " * 27
-    data = Text(message=question, user_id="user-ana").model_dump_json()
+    bodies = [
+        Text(message=question, user_id=f"user-{number}").model_dump_json().encode()
+        for number in range(_USERS)
+    ]
     for number in range(count):
         yield CloudEvent(
             id=f"{number}-{time.time_ns()}",
             source="urn:bench",
             type=FAMILY.requested.name,
-            data=data.encode(),
+            data=bodies[number % _USERS],
         )
 
 
@@ -142,8 +148,8 @@ async def measure(
     *, messages: int, rounds: int, rate: int, seconds: float, streams: int, progress: Progress
 ) -> dict[str, Figures]:
     """Return every contender's figures, medians over the rounds."""
-    with pubsub_emulator() as host, firestore_emulator() as firestore_host:
-        bench = Bench(host, firestore_host)
+    with running(PUBSUB, heap_mb=1024) as bus, running(FIRESTORE, heap_mb=1024) as store:
+        bench = Bench(bus.host, store.host)
         task = progress.add_task("throughput", total=rounds * len(CONTENDERS) + len(LATENCY_OF))
         runs: dict[str, list[Figures]] = {name: [] for name in CONTENDERS}
         for _ in range(rounds):

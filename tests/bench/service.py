@@ -12,7 +12,7 @@ from typing import Final
 
 from expert_bot.app import SystemClock
 from expert_bot.consumers.budget import Budget
-from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S, PullConsumer
+from expert_bot.consumers.pull import EMULATOR, PullConsumer
 from expert_bot.delivery import Ack, Delivery, Message, Outcome
 from expert_bot.dispatch import Dispatcher
 from expert_bot.google_channels import open_channel
@@ -22,6 +22,7 @@ from expert_bot.inbox.work import InboxSettings
 from expert_bot.ports import Documents
 from expert_bot.publishers.pubsub import PubsubPublisher
 from expert_bot.schemas.families import EventData, EventFamily, EventType
+from expert_bot.service import calm_garbage_collector
 from expert_bot.storage.firestore_documents import FirestoreDocuments
 from expert_bot.storage.memory_documents import MemoryDocuments
 from expert_bot.storage.users_identity import UsersIdentity
@@ -128,10 +129,11 @@ async def _run(job: Job, documents: Documents) -> None:
         subscription=subscription,
         process=process,
         pulls=job.streams,
-        long_poll_s=EMULATOR_LONG_POLL_S,
-        budget=Budget(messages=1000),
+        polling=EMULATOR,
+        budget=Budget(),
         ordered=False,
     )
+    calm_garbage_collector()
     running = asyncio.create_task(consumer.run())
     await done.wait()
     await consumer.drain(1)

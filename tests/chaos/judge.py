@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from expert_bot.inbox.entry import State
 from expert_bot.ports import Documents, Where
+from tests.chaos.report import Report
 from tests.chaos.traffic import Plan, Traffic
 
+MUST_BE_0: Final = (
+    "lost",
+    "two_reply_ids",
+    "differing_bodies",
+    "turns_missing",
+    "turns_twice",
+    "profiles_missing_or_extra",
+    "stuck",
+    "wrong_dead_letters",
+)
 _ALL = 100_000
 
 
 @dataclass(kw_only=True)
 class Figures:
-    """What was seen. From `lost` to `wrong_dead_letters` everything must be 0.
+    """What was seen. What MUST_BE_0 names is wrong otherwise.
 
     `wire_duplicates`: extra copies of replies. `exposed`: events that stood between publish and mark when a worker died.
     """
@@ -39,26 +48,13 @@ class Figures:
     exposed: int = 0
     seconds: float = 0.0
 
-    def wrong(self) -> dict[str, int]:
-        """Return what must be 0 and is not."""
-        names = (
-            "lost",
-            "two_reply_ids",
-            "differing_bodies",
-            "turns_missing",
-            "turns_twice",
-            "profiles_missing_or_extra",
-            "stuck",
-            "wrong_dead_letters",
-        )
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
-
-    def store(self, folder: Path, name: str) -> Path:
-        """Write the figures as JSON; return where."""
-        path = folder / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
-        return path
+    def report(self, name: str) -> Report:
+        """Return the figures as a row's report; whatever must be 0 and is not falls short."""
+        figures = asdict(self)
+        report = Report(name=name, seed=figures.pop("seed"), seconds=figures.pop("seconds"))
+        report.note(**figures)
+        report.zero(**{field: figures[field] for field in MUST_BE_0})
+        return report
 
 
 async def judge(documents: Documents, plan: Plan, traffic: Traffic) -> Figures:

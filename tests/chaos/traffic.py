@@ -58,6 +58,10 @@ class Traffic:
         """Requests without any reply so far."""
         return sum(event.id not in self.bodies for event in self.events)
 
+    def unanswered_of(self, published: int) -> int:
+        """Of the first `published` messages, count the requests without any reply so far."""
+        return len({event.id for event in self.queue[:published]} - self.bodies.keys())
+
     async def take_reply(self, delivery: Delivery) -> Outcome:
         """Keep a reply's bytes by its request and its id."""
         reply = pubsub.decode(delivery.attributes, delivery.data)

@@ -1,157 +1,180 @@
-"""Two worker slots whose workers die at every protocol step and at random, and their fork server."""
+"""Worker processes by pid: started by a fork server, watched through their traces, killed, stopped and continued."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
-import random
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
-STEPS = ("P0", "P1", "P2", "P3", "P4", "P5")
-RANDOM = "random"
-SLOTS = 2
-_RANDOM_SHARE = 0.2
-_NOTHING_COMES_AFTER_S = 4.0
+from tests.chaos.behaviour import Behaviour
+
+STOPS_WITHIN_S = 9.0
 _LOOKS = 200
 
 
-class Deaths:
-    """The deaths still to be died: the same number at every step, the rest from outside at random times."""
+class ForkServer:
+    """The process that forks workers; it tells when each has ended, and with which code."""
 
-    def __init__(self, kills: int, rng: random.Random) -> None:
-        self.per_step = int(kills * (1 - _RANDOM_SHARE)) // len(STEPS)
-        self._left = [*STEPS] * self.per_step
-        self._left += [RANDOM] * (kills - len(self._left))
-        rng.shuffle(self._left)
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._started: asyncio.Queue[int] = asyncio.Queue()
+        self._ended: dict[int, asyncio.Future[int]] = {}
+        self._asking = asyncio.Lock()
 
-    def take(self) -> str | None:
-        """Return where the next worker is to die; None when there were enough deaths."""
-        return self._left.pop() if self._left else None
+    async def fork(self, command: Mapping[str, object]) -> int:
+        """Start a worker and return its pid."""
+        assert self._process.stdin is not None
+        async with self._asking:
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+            return await asyncio.wait_for(self._started.get(), 30)
 
-    def put_back(self, step: str) -> None:
-        """Note that a worker meant for a step had to be killed from outside: that is one of the random deaths."""
-        if RANDOM in self._left:
-            self._left.remove(RANDOM)
-        self._left.insert(0, step)
+    def ended(self, pid: int) -> asyncio.Future[int]:
+        """Return what will be the worker's exit code: negative for a signal."""
+        return self._ended[pid]
+
+    async def listen(self) -> None:
+        """Take notice of starts and ends, for ever."""
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            said = json.loads(line)
+            if "pid" in said:
+                self._ended[said["pid"]] = asyncio.get_running_loop().create_future()
+                self._started.put_nowait(said["pid"])
+            else:
+                self._ended[said["ended"]].set_result(said["code"])
 
 
 class Workers:
-    """Worker processes by pid. The server forks them with `environment`; logs and traces go to `folder`."""
+    """Workers that share `environment`; logs and traces go to `folder`."""
 
-    def __init__(
-        self, server: asyncio.subprocess.Process, environment: Mapping[str, str], folder: Path, *, exact: bool
-    ) -> None:
+    def __init__(self, server: ForkServer, environment: Mapping[str, str], folder: Path) -> None:
         self._server = server
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._folder = folder
-        self._exact = exact
-        self._started = 0
+        self._numbers = itertools.count()
         self._traces: dict[int, Path] = {}
-        self._asking = asyncio.Lock()
+        self._exact: set[int] = set()
         self.alive: set[int] = set()
         self.kills: Counter[str] = Counter()
 
-    async def start(self, kill_at: str | None = None, nth: int = 1) -> int:
-        """Start a worker that kills itself the n-th time it reaches a step, and return its pid."""
-        self._started += 1
+    async def start(self, behaviour: Behaviour | None = None) -> int:
+        """Start a worker and return its pid."""
+        behaviour = behaviour or Behaviour()
+        trace = self._folder / f"trace-{next(self._numbers)}"
         command = {
-            "env": self._environment,
+            "env": self.environment,
             "log": str(self._folder / "workers.log"),
-            "trace": str(self._folder / f"trace-{self._started}"),
-            "kill_at": kill_at,
-            "nth": nth,
-            "exact": self._exact,
+            "trace": str(trace),
+            "behaviour": asdict(behaviour),
         }
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        async with self._asking:
-            self._server.stdin.write(json.dumps(command).encode() + b"\n")
-            answer = await asyncio.wait_for(self._server.stdout.readline(), 30)
-        pid = int(json.loads(answer)["pid"])
+        pid = await self._server.fork(command)
+        self._traces[pid] = trace
         self.alive.add(pid)
-        self._traces[pid] = Path(command["trace"])
+        if behaviour.exact:
+            self._exact.add(pid)
         return pid
 
-    async def until_dead(self, pid: int, timeout_s: float) -> bool:
-        """Wait for a worker's death; False if it is still alive after the time."""
-        deadline = time.monotonic() + timeout_s
-        while _is_alive(pid):
-            if time.monotonic() > deadline:
-                return False
-            await asyncio.sleep(0.005)
-        self.alive.discard(pid)
-        return True
+    async def until_dead(self, pid: int, timeout_s: float) -> int | None:
+        """Wait for a worker's end and return its exit code; None if it is still alive after the time."""
+        with suppress(TimeoutError):
+            code = await asyncio.wait_for(asyncio.shield(self._server.ended(pid)), timeout_s)
+            self.alive.discard(pid)
+            return code
+        return None
 
     async def kill(self, pid: int) -> None:
-        """Kill a worker from outside at this moment; in an exact storm at the next when nothing is between publish and mark.
+        """Kill a worker from outside at this moment; an exact one when next nothing is between publish and mark.
 
         Deaths in there are P4's: what a kill from outside leaves in there could not be told.
         """
-        for _ in range(_LOOKS if self._exact else 0):
-            os.kill(pid, signal.SIGSTOP)
-            await self._until_stopped(pid)
+        for _ in range(_LOOKS if pid in self._exact else 0):
+            await self.suspend(pid)
             if _exposed(self._traces[pid]) == 0:
                 break
             os.kill(pid, signal.SIGCONT)
             await asyncio.sleep(0.002)
         os.kill(pid, signal.SIGKILL)
-        assert await self.until_dead(pid, 5)
+        assert await self.until_dead(pid, 5) == -signal.SIGKILL, "a worker ended by itself; see workers.log"
 
-    async def stop(self) -> None:
-        """Tell the living to stop, as an operator would; they must within 9 s."""
-        for pid in self.alive:
-            os.kill(pid, signal.SIGTERM)
-        for pid in [*self.alive]:
-            assert await self.until_dead(pid, 9), "a worker did not stop within 9 s"
+    def expect_alive(self) -> None:
+        """Fail, with the end of their log, if a worker has ended that nobody killed or stopped."""
+        codes = [self._server.ended(pid).result() for pid in self.alive if self._server.ended(pid).done()]
+        if any(code >= 0 for code in codes):
+            log = (self._folder / "workers.log").read_text("utf-8")
+            raise AssertionError(f"a worker ended by itself with {codes}: {log[-2000:]}")
 
-    async def run_slot(self, deaths: Deaths, rng: random.Random) -> None:
-        """Live and die until there were enough deaths."""
-        while (step := deaths.take()) is not None:
-            if step == RANDOM:
-                pid = await self.start()
-                await asyncio.sleep(rng.uniform(0.1, 0.8))
-            else:
-                pid = await self.start(step, rng.randint(1, 8))
-                if await self.until_dead(pid, _NOTHING_COMES_AFTER_S):
-                    self.kills[step] += 1
-                    continue
-                deaths.put_back(step)
-            await self.kill(pid)
-            self.kills[RANDOM] += 1
-
-    def exposed(self) -> int:
-        """Count the events that stood between publish and mark when their worker died, or left there otherwise."""
-        return sum(_exposed(trace) for trace in self._traces.values())
-
-    async def _until_stopped(self, pid: int) -> None:
+    async def suspend(self, pid: int) -> None:
+        """Stop a worker from running, as a stalled machine would, and return once it stands."""
+        os.kill(pid, signal.SIGSTOP)
         deadline = time.monotonic() + 5
         while _state(pid) != "T":
             assert time.monotonic() < deadline, "a worker ended by itself; see workers.log"
             await asyncio.sleep(0)
 
+    def resume(self, pid: int) -> None:
+        """Let a suspended worker run on."""
+        os.kill(pid, signal.SIGCONT)
+
+    async def terminate(self, pid: int, times: int = 1) -> tuple[int | None, float]:
+        """Tell a worker to stop, as an operator would; return its exit code and how many seconds it took."""
+        started = time.monotonic()
+        for _ in range(times):
+            os.kill(pid, signal.SIGTERM)
+            await asyncio.sleep(0.05 if times > 1 else 0)
+        code = await self.until_dead(pid, 2 * STOPS_WITHIN_S)
+        return code, time.monotonic() - started
+
+    async def stop(self) -> list[str]:
+        """Tell the living to stop; return what is wrong with how they did."""
+        ends = await asyncio.gather(*(self.terminate(pid) for pid in [*self.alive]))
+        return [
+            f"a worker took {took_s:.1f} s to stop, with code {code}"
+            for code, took_s in ends
+            if code != 0 or took_s > STOPS_WITHIN_S
+        ]
+
+    def exposed(self) -> int:
+        """Count the events that stood between publish and mark when their worker died, or left there otherwise."""
+        return sum(_exposed(trace) for trace in self._traces.values())
+
+    def handlers_running(self, pid: int) -> int:
+        """Count the handlers a slowed worker has begun and not ended."""
+        self.expect_alive()
+        steps = _read(self._traces[pid])
+        return steps.count(b"h") - steps.count(b"e")
+
+    def logged(self, event: str) -> int:
+        """Count the lines about an event in the workers' log."""
+        log = self._folder / "workers.log"
+        return log.read_bytes().count(f'"{event}"'.encode()) if log.exists() else 0
+
 
 def _exposed(trace: Path) -> int:
-    steps = trace.read_bytes() if trace.exists() else b""
+    steps = _read(trace)
     return steps.count(b"3") - steps.count(b"5")
 
 
+def _read(trace: Path) -> bytes:
+    return trace.read_bytes() if trace.exists() else b""
+
+
 def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
-
-
-def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
+    return ""
 
 
 @asynccontextmanager
-async def fork_server() -> AsyncIterator[asyncio.subprocess.Process]:
+async def fork_server() -> AsyncIterator[ForkServer]:
     """Run a fork server; its workers die with it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -161,8 +184,11 @@ async def fork_server() -> AsyncIterator[asyncio.subprocess.Process]:
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"},
     )
+    server = ForkServer(process)
+    listening = asyncio.create_task(server.listen())
     try:
-        yield process
+        yield server
     finally:
         process.kill()
         await process.wait()
+        listening.cancel()

@@ -117,7 +117,7 @@ def pubsub_kit(emulator_host: str, project: str) -> BusKit:
     """Return Google Pub/Sub's adapters over the emulator."""
     from google.pubsub_v1.types import pubsub as wire  # noqa: PLC0415  # only what the row needs
 
-    from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S, PullConsumer  # noqa: PLC0415  # only what the row needs
+    from expert_bot.consumers.pull import EMULATOR, PullConsumer  # noqa: PLC0415  # only what the row needs
     from expert_bot.google_channels import open_channel, unary  # noqa: PLC0415  # only what the row needs
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415  # only what the row needs
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415  # only what the row needs
@@ -134,7 +134,7 @@ def pubsub_kit(emulator_host: str, project: str) -> BusKit:
             process=process,
             ordered=ordered,
             budget=Budget(max_in_flight),
-            long_poll_s=EMULATOR_LONG_POLL_S,
+            polling=EMULATOR,
         )
 
     async def abandon(subscription: str) -> None:

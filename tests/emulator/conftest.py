@@ -10,7 +10,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S, PullConsumer
+from expert_bot.consumers.pull import EMULATOR, PullConsumer
 from expert_bot.delivery import Ack, Delivery, Message, Outcome
 from expert_bot.google_channels import open_channel
 from expert_bot.publishers.pubsub import PubsubPublisher
@@ -53,7 +53,7 @@ class Bus:
 
     def consume(self, process: Callable[[Delivery], Awaitable[Outcome]], **options: Any) -> PullConsumer:
         """Start a consumer of the subscription; it is drained when the test ends."""
-        options.setdefault("long_poll_s", EMULATOR_LONG_POLL_S)
+        options.setdefault("polling", EMULATOR)
         consumer = PullConsumer(
             channel=self.channel, project=PROJECT, subscription=self.name, process=process, **options
         )

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from expert_bot.consumers.budget import Budget
-from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S
+from expert_bot.consumers.pull import EMULATOR
 from expert_bot.delivery import Ack, Delivery, Message, Outcome, Retry
 from tests.emulator.conftest import Bus, Recorder
 from tests.emulators import PUBSUB, free_port, running
@@ -22,7 +22,7 @@ async def test_every_message_is_processed_once_and_acknowledged(bus: Bus, record
     """With nothing going wrong, nothing is missing and nothing comes twice, also not to a later consumer."""
     await bus.set_up()
     texts = [f"m{n}" for n in range(1500)]
-    first = bus.consume(recorder, pulls=3, long_poll_s=EMULATOR_LONG_POLL_S)
+    first = bus.consume(recorder, pulls=3, polling=EMULATOR)
     await bus.publish(*texts)
     await until(lambda: len(recorder.texts) >= len(texts))
     await first.drain(1.0)
@@ -136,7 +136,7 @@ async def test_a_thousand_ordered_messages_survive_failures_and_crashes(bus: Bus
             of_key.append(text)
         return Ack()
 
-    bus.consume(process, crash_retry_s=0.1, long_poll_s=EMULATOR_LONG_POLL_S)
+    bus.consume(process, crash_retry_s=0.1, polling=EMULATOR)
     keys = {f"key-{n}": [f"{n}-{m}" for m in range(50)] for n in range(20)}
     await asyncio.gather(*(bus.publish(*texts, key=key) for key, texts in keys.items()))
     await until(lambda: sum(map(len, done.values())) == 1000, within_s=60)
@@ -163,10 +163,10 @@ async def test_drain_hands_keys_back_at_once(bus: Bus) -> None:
 
     keys = {f"key-{n}": [f"{n}-{m}" for m in range(10)] for n in range(5)}
     await asyncio.gather(*(bus.publish(*texts, key=key) for key, texts in keys.items()))
-    consumer = bus.consume(never_ends, long_poll_s=EMULATOR_LONG_POLL_S)
+    consumer = bus.consume(never_ends, polling=EMULATOR)
     await began.wait()
     await consumer.drain(0.0)
-    bus.consume(process, long_poll_s=EMULATOR_LONG_POLL_S)
+    bus.consume(process, polling=EMULATOR)
     await until(lambda: sum(map(len, done.values())) >= 50)
     assert {key: sorted(texts) for key, texts in done.items()} == keys
 
@@ -174,11 +174,11 @@ async def test_drain_hands_keys_back_at_once(bus: Bus) -> None:
 async def test_what_is_published_after_a_drain_goes_to_the_living(bus: Bus, recorder: Recorder) -> None:
     """No pull that the drained consumer left behind swallows messages."""
     await bus.set_up(ack_deadline_s=600)
-    consumer = bus.consume(recorder, pulls=8, long_poll_s=EMULATOR_LONG_POLL_S)
+    consumer = bus.consume(recorder, pulls=8, polling=EMULATOR)
     await bus.publish("before")
     await until(lambda: recorder.texts)
     await consumer.drain(1.0)
-    bus.consume(recorder, long_poll_s=EMULATOR_LONG_POLL_S)
+    bus.consume(recorder, polling=EMULATOR)
     texts = [f"m{n}" for n in range(20)]
     for text in texts:
         await bus.publish(text)
@@ -202,7 +202,7 @@ async def test_drain_hands_everything_back_at_once(bus: Bus, recorder: Recorder)
         budget=Budget(20),
         pulls=1,
         ack_deadline_s=600,
-        long_poll_s=EMULATOR_LONG_POLL_S,
+        polling=EMULATOR,
     )
     texts = [f"m{n}" for n in range(350)]
     await bus.publish(*texts)
@@ -224,7 +224,7 @@ async def test_work_that_ends_within_the_grace_is_acknowledged(bus: Bus, recorde
         await asyncio.sleep(0.3)
         return Ack()
 
-    consumer = bus.consume(process, long_poll_s=EMULATOR_LONG_POLL_S)
+    consumer = bus.consume(process, polling=EMULATOR)
     await bus.publish("x")
     await began.wait()
     await consumer.drain(5.0)

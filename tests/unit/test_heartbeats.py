@@ -86,6 +86,18 @@ async def test_an_outage_is_survived_until_the_lease_is_over(world: World) -> No
 
 
 @in_world
+async def test_work_is_cancelled_when_its_renewal_hangs_until_the_lease_is_over(world: World) -> None:
+    """A store that neither answers nor fails: the work must not outlive the lease."""
+    world.lease.gate = asyncio.Event()
+    running = world.start()
+    await settle()
+    await advance(world.loop, LEASE_S + 0.5, step_s=0.5)
+    with pytest.raises(LeaseLostError):
+        await running
+    assert world.lease.renewals == 1
+
+
+@in_world
 async def test_work_over_its_time_is_cancelled(world: World) -> None:
     """TimeoutError within a tick, and the next piece of work is watched again."""
     running = world.start(timeout_s=3.0)

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from expert_bot.consumers.budget import Budget
-from expert_bot.consumers.pull import PullConsumer
+from expert_bot.consumers.pull import Polling, PullConsumer
 from expert_bot.delivery import Ack, DeadLetter, Retry
 from tests.fake_pubsub import received
 from tests.unit.pull_rig import Rig, Work, pull_rig
@@ -258,7 +258,7 @@ async def test_a_broker_that_lets_pulls_run_into_their_deadline_has_stalled_sinc
 ) -> None:
     """Open pulls no longer count then, however live the connection; the next answer ends it."""
     with capture_logs() as logs:
-        server = await rig.start(Work(), long_poll_s=3.0)
+        server = await rig.start(Work(), polling=Polling(busy_s=3.0, idle_s=3.0, end_within_s=0.6))
         await until(lambda: logs)
         assert (logs[0]["event"], logs[0]["status"]) == ("pull_interrupted", "DEADLINE_EXCEEDED")
         assert rig.consumer.stalled_for_s() >= 3.0

@@ -19,15 +19,11 @@ from expert_bot.consumers.liveness import Liveness
 from expert_bot.consumers.pull_settlements import Settlements
 from expert_bot.delivery import Delivery, Outcome
 from expert_bot.google_channels import routing, unary
+from expert_bot.records import record
 
 _PullRequest: Final[Any] = wire.PullRequest.pb()
 _PullResponse: Final[Any] = wire.PullResponse.pb()
 
-LONG_POLL_S: Final = 100.0
-EMULATOR_LONG_POLL_S: Final = 1.5
-"""The emulator gives messages to pulls whose client has cancelled them or died, until one second before their deadline."""
-
-_LEFTOVERS_WITHIN_S: Final = 0.6  # longer than a pull of the emulator is open
 _CLOSE_WITHIN_S: Final = 1.0
 _FEWEST_PER_PULL: Final = 10
 _QUICK: Final = (0.1, 5.0)
@@ -46,13 +42,34 @@ _NEEDS_REPAIR: Final = frozenset(
 )
 
 
+@record(kw_only=True)
+class Polling:
+    """How long a pull stays open, in seconds: its deadline after one that brought messages, and after one that did not.
+
+    The broker is to answer an idle pull earlier, by itself: one that reaches its deadline means a broker that does not
+    answer. `end_within_s`: how long a drain lets open pulls end, since what they are given would be leased to nobody.
+    """
+
+    busy_s: float
+    idle_s: float
+    end_within_s: float
+
+
+SERVICE: Final = Polling(busy_s=100.0, idle_s=100.0, end_within_s=0.6)
+"""The service ends an idle pull after about 90 s, and notices one that is cancelled."""
+EMULATOR: Final = Polling(busy_s=3.0, idle_s=1.5, end_within_s=2.2)
+"""The emulator gives messages to pulls whose client has cancelled them or died, until one second before their deadline.
+
+The shorter, the less a dead worker swallows; but a busy emulator must answer within that time, or swallows as well.
+"""
+
+
 class PullConsumer:
     """Consumer of one subscription over a channel it does not own.
 
-    `pulls` requests are open at once while `budget` (shared by all consumers of a process) has room. `long_poll_s`: the
-    deadline of one pull. The broker is to answer an idle one earlier, by itself (the service after about 90 s; for the
-    emulator use EMULATOR_LONG_POLL_S), so one that reaches it means a broker that does not answer. A message is kept from
-    redelivery for `max_extension_s` of work, then cancelled; `ack_deadline_s` is the lease a killed worker leaves behind.
+    `pulls` requests are open at once while `budget` (shared by all consumers of a process) has room, for as long as
+    `polling` says. A message is kept from redelivery for `max_extension_s` of work, then cancelled; `ack_deadline_s` is
+    the lease a killed worker leaves behind.
     `ordered`: the subscription has message ordering on, so messages of a key run one after the other. `crash_retry_s`:
     how long a message waits whose work raised, was cancelled or took too long.
     """
@@ -69,13 +86,13 @@ class PullConsumer:
         max_extension_s: float = 600.0,
         ack_deadline_s: int = 60,
         ordered: bool = True,
-        long_poll_s: float = LONG_POLL_S,
+        polling: Polling = SERVICE,
         crash_retry_s: float = 10.0,
     ) -> None:
         self._path = f"projects/{project}/subscriptions/{subscription}"
         self._metadata = routing("subscription", self._path)
         self._pulls = pulls
-        self._long_poll_s = long_poll_s
+        self._polling = polling
         self._budget = budget or Budget()
         self._liveness = Liveness(channel, self._path)
         settlements = Settlements(channel=channel, path=self._path, on_answer=self._liveness.note_answer)
@@ -147,18 +164,18 @@ class PullConsumer:
             if task not in pulling:
                 task.cancel()
         if pulling:
-            await asyncio.wait(pulling, timeout=_LEFTOVERS_WITHIN_S)
+            await asyncio.wait(pulling, timeout=self._polling.end_within_s)
         for task in pulling:
             task.cancel()
         self._settlements.release_returns()
 
     async def _keep_pulling(self) -> None:
         delays, needs_repair = jittered_delays(*_QUICK), False
-        most = _FEWEST_PER_PULL
+        most, open_s = _FEWEST_PER_PULL, self._polling.idle_s
         while not self._stopping.is_set():
             await self._budget.room()
             try:
-                received = await self._pull_once(min(most, self._budget.ask()))
+                received = await self._pull_once(min(most, self._budget.ask()), open_s)
             except _PullFailedError as failed:
                 self._liveness.note_trouble(failed.status, failed.details)
                 if needs_repair is not (failed.status in _NEEDS_REPAIR):
@@ -168,22 +185,23 @@ class PullConsumer:
                 continue
             # A killed client's open pull is still given messages: an idle one is to be given few.
             most = max(_FEWEST_PER_PULL, 2 * len(received))
+            open_s = self._polling.busy_s if received else self._polling.idle_s
             delays, needs_repair = jittered_delays(*_QUICK), False
             if received:
                 self._in_flight.accept(received, time.monotonic() + self._leases.first_lease_s())
 
-    async def _pull_once(self, most: int) -> Any:  # noqa: ANN401 - untyped generated class
+    async def _pull_once(self, most: int, open_s: float) -> Any:  # noqa: ANN401 - untyped generated class
         """Return the messages of one response, or nothing. Raises _PullFailedError."""
         opened_at = self._liveness.note_open()
         try:
             response = await self._pull(
                 _PullRequest(subscription=self._path, max_messages=most),
-                timeout=self._long_poll_s,
+                timeout=open_s,
                 metadata=self._metadata,
             )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                if time.monotonic() - opened_at < self._long_poll_s * 0.9:  # the broker's own: nothing came
+                if time.monotonic() - opened_at < open_s * 0.9:  # the broker's own: nothing came
                     self._liveness.note_answer()
                     return ()
                 self._liveness.note_silence(opened_at)

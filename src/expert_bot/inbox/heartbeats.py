@@ -102,7 +102,12 @@ class Heartbeats:
                 continue
             if now >= watched.stop_at:
                 watched.stop()
-            elif now >= watched.beat_at and watched.renewal is None:
+            elif watched.renewal is not None:
+                if now >= watched.lease.deadline:  # it hangs: ownership can no longer be shown
+                    watched.lost = True
+                    watched.renewal.cancel()
+                    watched.stop()
+            elif now >= watched.beat_at:
                 watched.renewal = loop.create_task(self._renew(watched, loop))
 
     async def _renew(self, watched: _Watched, loop: asyncio.AbstractEventLoop) -> None:

@@ -27,7 +27,7 @@ async def connect(
     are made, for which the caller needs the role `roles/pubsub.editor`. Raises google.auth DefaultCredentialsError.
     """
     # imported here: who uses another bus should not pay for gRPC
-    from expert_bot.consumers.pull import EMULATOR_LONG_POLL_S, LONG_POLL_S, PullConsumer  # noqa: PLC0415
+    from expert_bot.consumers.pull import EMULATOR, SERVICE, PullConsumer  # noqa: PLC0415
     from expert_bot.google_channels import open_channel  # noqa: PLC0415
     from expert_bot.publishers.pubsub import PubsubPublisher  # noqa: PLC0415
     from expert_bot.publishers.pubsub_admin import PubsubAdmin  # noqa: PLC0415
@@ -50,7 +50,7 @@ async def connect(
             ordered=ordered,
             max_extension_s=max_work_s,
             pulls=1,
-            long_poll_s=EMULATOR_LONG_POLL_S if emulator_host else LONG_POLL_S,
+            polling=EMULATOR if emulator_host else SERVICE,
         )
 
     try:

@@ -74,6 +74,9 @@ class Dispatcher:
         self._handlers = handlers
         self._source = source
         self._allowed_sources = frozenset(allowed_sources)
+        self._log = (
+            _log.bind()
+        )  # once: the logger that configuration has made by now, not one made at every line
 
     async def process(self, delivery: Delivery) -> Outcome:
         """Bring one delivery to its outcome; log one line about it. Raises what `Inbox.handle` raises."""
@@ -81,7 +84,9 @@ class Dispatcher:
         replay_for = delivery.attributes.get(REPLAY_FOR)
         if replay_for is not None and replay_for != delivery.subscription:
             # meant for another subscription, where the broker did not filter
-            _log.info("replay_ignored", subscription=delivery.subscription, message_id=delivery.message_id)
+            self._log.info(
+                "replay_ignored", subscription=delivery.subscription, message_id=delivery.message_id
+            )
             return Ack(duplicate=True)
         family = self._families.get(delivery.subscription)
         event: CloudEvent | None = None
@@ -91,8 +96,31 @@ class Dispatcher:
             outcome = await self._bury_undecodable(delivery, error)
         else:
             outcome = await self._inbox.handle(delivery, event, _EventWork(self, delivery, event, family))
-        _log_outcome(delivery, event, outcome, time.perf_counter() - started)
+        self._log_outcome(delivery, event, outcome, time.perf_counter() - started)
         return outcome
+
+    def _log_outcome(
+        self, delivery: Delivery, event: CloudEvent | None, outcome: Outcome, took_s: float
+    ) -> None:
+        if type(outcome) is Ack and not self._log.is_enabled_for(logging.INFO):
+            return
+        fields: dict[str, object] = {
+            "outcome": type(outcome).__name__.lower(),
+            "subscription": delivery.subscription,
+            "message_id": delivery.message_id,
+            "took_ms": round(took_s * 1000, 1),
+        }
+        if event is not None:
+            fields |= {"event_type": event.type, "event_id": event.id, "correlation_id": event.correlation_id}
+        match outcome:
+            case DeadLetter(reason):
+                self._log.warning("event_dead_lettered", reason=reason, **fields)
+            case Retry(after_s, cause):
+                self._log.warning("event_retried", after_s=after_s, cause=cause, **fields)
+            case Ack(duplicate):
+                self._log.info("event_handled", duplicate=duplicate, **fields)
+            case _:
+                assert_never(outcome)
 
     async def _bury_undecodable(self, delivery: Delivery, error: MalformedEventError) -> Outcome:
         """Publish the dead letter of something that has no event id: nobody to answer, nothing to deduplicate by."""
@@ -219,25 +247,3 @@ def _decode(delivery: Delivery, family: EventFamily | None) -> CloudEvent:
     if pubsub.is_structured(delivery.attributes):
         check_size(delivery.data, family.max_data_bytes if family else DEFAULT_MAX_DATA_BYTES)
     return pubsub.decode(delivery.attributes, delivery.data)
-
-
-def _log_outcome(delivery: Delivery, event: CloudEvent | None, outcome: Outcome, took_s: float) -> None:
-    if type(outcome) is Ack and not _log.is_enabled_for(logging.INFO):
-        return
-    fields: dict[str, object] = {
-        "outcome": type(outcome).__name__.lower(),
-        "subscription": delivery.subscription,
-        "message_id": delivery.message_id,
-        "took_ms": round(took_s * 1000, 1),
-    }
-    if event is not None:
-        fields |= {"event_type": event.type, "event_id": event.id, "correlation_id": event.correlation_id}
-    match outcome:
-        case DeadLetter(reason):
-            _log.warning("event_dead_lettered", reason=reason, **fields)
-        case Retry(after_s, cause):
-            _log.warning("event_retried", after_s=after_s, cause=cause, **fields)
-        case Ack(duplicate):
-            _log.info("event_handled", duplicate=duplicate, **fields)
-        case _:
-            assert_never(outcome)

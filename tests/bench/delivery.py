@@ -30,7 +30,7 @@ from expert_bot.schemas import pubsub
 from expert_bot.schemas.envelope import CloudEvent
 from expert_bot.schemas.topology import Subscription, Topic, Topology
 from tests.bench.contender import CONTENDERS
-from tests.bench.service import FAMILY, Text
+from tests.bench.service import REQUESTED, Text
 from tests.emulators import FIRESTORE, PUBSUB, running
 
 RESULTS: Final = Path(".cache/bench/delivery.json")
@@ -85,7 +85,7 @@ class Bench:
 
     async def _make_topics(self) -> tuple[str, str]:
         name = uuid.uuid4().hex[:12]
-        requests, replies = f"requests-{name}", f"replies-{name}"
+        requests, replies = f"bench-{name}-requests", f"bench-{name}-replies"
         await self._admin.apply(
             Topology(
                 topics=tuple(
@@ -139,7 +139,7 @@ def make_events(count: int) -> Iterator[CloudEvent]:
         yield CloudEvent(
             id=f"{number}-{time.time_ns()}",
             source="urn:bench",
-            type=FAMILY.requested.name,
+            type=REQUESTED.name,
             data=bodies[number % _USERS],
         )
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from typing import Final
 
 from expert_bot.app import SystemClock
 from expert_bot.consumers.budget import Budget
 from expert_bot.consumers.pull import EMULATOR, PullConsumer
-from expert_bot.delivery import Ack, Delivery, Message, Outcome
+from expert_bot.delivery import Ack, Delivery, Outcome
 from expert_bot.dispatch import Dispatcher
 from expert_bot.google_channels import open_channel
 from expert_bot.handlers import Context, Handler, Reply, Result
@@ -37,44 +36,15 @@ class Text(EventData):
     message: str
 
 
-FAMILY: Final = EventFamily(
-    name="bench",
-    requested=EventType(name="com.smarwatt.bench.requested.v1", data=Text, summary="Echo this.", example={}),
-    replies=(EventType(name="com.smarwatt.bench.echoed.v1", data=Text, summary="The echo.", example={}),),
-    ordering_key=lambda data: data.user_id,
+REQUESTED: Final = EventType(
+    name="com.smarwatt.bench.requested.v1", data=Text, summary="Echo this.", example={}
 )
+ECHOED: Final = EventType(name="com.smarwatt.bench.echoed.v1", data=Text, summary="The echo.", example={})
 
 
 async def echo(request: Text, _context: Context) -> Result:
     """Answer with the request: the cheapest handler."""
-    return Result(replies=(Reply(FAMILY.replies[0], request),))
-
-
-class ToTopic:
-    """The real publisher, but every reply goes to the bench's own topic, and the bench hears of it."""
-
-    def __init__(self, publisher: PubsubPublisher, topic: str, confirmed: Callable[[str], None]) -> None:
-        self._publisher = publisher
-        self._topic = topic
-        self._confirmed = confirmed
-
-    async def publish(self, message: Message) -> str:
-        message_id = await self._publisher.publish(
-            Message(
-                topic=self._topic,
-                data=message.data,
-                attributes=message.attributes,
-                ordering_key=message.ordering_key,
-            )
-        )
-        self._confirmed(message.attributes["ce-causationid"])
-        return message_id
-
-    async def ping(self) -> None:
-        await self._publisher.ping()
-
-    async def close(self) -> None:
-        await self._publisher.close()
+    return Result(replies=(Reply(ECHOED, request),))
 
 
 async def expert_bot_memory(job: Job) -> None:
@@ -101,7 +71,13 @@ async def _run(job: Job, documents: Documents) -> None:
     channel = open_channel(emulator_host=job.host)
     done = asyncio.Event()
     subscription = job.subscription.split("/")[3]
-    publisher = ToTopic(PubsubPublisher(channel=channel, project=project), topic, job.on_reply)
+    publisher = PubsubPublisher(channel=channel, project=project)
+    family = EventFamily(
+        name=topic.removesuffix("-replies"),
+        requested=REQUESTED,
+        replies=(ECHOED,),
+        ordering_key=lambda data: data.user_id,
+    )
     clock = SystemClock()
     dispatcher = Dispatcher(
         inbox=Inbox(documents=documents, publisher=publisher, clock=clock, settings=InboxSettings()),
@@ -109,18 +85,16 @@ async def _run(job: Job, documents: Documents) -> None:
         documents=documents,
         identity=UsersIdentity(documents),
         clock=clock,
-        families={subscription: FAMILY},
-        handlers={FAMILY.requested.name: Handler("echo", FAMILY.requested, echo)},
+        families={subscription: family},
+        handlers={REQUESTED.name: Handler("echo", REQUESTED, echo)},
         source="urn:bench",
         allowed_sources=("*",),
     )
 
     async def process(delivery: Delivery) -> Outcome:
         outcome = await dispatcher.process(delivery)
-        if outcome == Ack():
-            job.left -= 1
-            if job.left == 0:
-                done.set()
+        if outcome == Ack() and job.settle(delivery.attributes["ce-id"]):
+            done.set()
         return outcome
 
     consumer = PullConsumer(
@@ -133,11 +107,11 @@ async def _run(job: Job, documents: Documents) -> None:
         budget=Budget(),
         ordered=False,
     )
-    calm_garbage_collector()
-    running = asyncio.create_task(consumer.run())
-    await done.wait()
-    await consumer.drain(1)
-    await running
+    with calm_garbage_collector():
+        running = asyncio.create_task(consumer.run())
+        await done.wait()
+        await consumer.drain(1)
+        await running
     await publisher.close()
     await documents.close()
     await channel.close()

@@ -42,7 +42,7 @@ async def test_a_refused_batch_loses_only_its_guilty_message(bus: Bus, recorder:
     """What the broker itself refuses is isolated: here an empty message, put past the publisher's own check."""
     await bus.set_up()
     bus.consume(recorder)
-    empty = Outgoing(PubsubMessage.pb()(), asyncio.get_running_loop().create_future())
+    empty = Outgoing(PubsubMessage.pb()(), "", asyncio.get_running_loop().create_future())
     bus.publisher._batches(bus.name).add(empty)
     await bus.publish("a", "b")
     with pytest.raises(MessageRefusedError, match="empty"):

@@ -67,10 +67,11 @@ class Held:
         """Return what the work is given: its outcome must be known by `deadline_s`, event-loop time."""
         message = self.message
         published = message.publish_time
+        attributes = message.attributes
         return Delivery(
             subscription=subscription,
             data=self.data,
-            attributes=dict(message.attributes),
+            attributes={name: attributes[name] for name in attributes},  # faster than `dict`
             message_id=message.message_id,
             ordering_key=message.ordering_key,
             published_at=datetime.fromtimestamp(published.seconds + published.nanos * 1e-9, UTC),

@@ -19,6 +19,7 @@ from expert_bot.delivery import Ack, DeadLetter, Delivery, Retry
 
 _CANCEL_WITHIN_S: Final = 1.0
 _LONGEST_HOLD_S: Final = 30.0
+_SHORTEST_WAIT_S: Final = 0.01  # work that asks for no pause must not spin
 _SHORTEST_MARGIN_S: Final = 5.0
 _OUTCOMES: Final = (Ack, DeadLetter, Retry)
 
@@ -203,7 +204,7 @@ class InFlight:
 
     def _wait_out(self, held: Held, after_s: float) -> None:
         self._waiting_out += 1
-        held.timer = asyncio.get_running_loop().call_later(max(0.0, after_s), self._repeat, held)
+        held.timer = asyncio.get_running_loop().call_later(max(_SHORTEST_WAIT_S, after_s), self._repeat, held)
 
     def _repeat(self, held: Held) -> None:
         self._waiting_out -= 1

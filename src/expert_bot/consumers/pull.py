@@ -44,7 +44,7 @@ _NEEDS_REPAIR: Final = frozenset(
 
 @record(kw_only=True)
 class Polling:
-    """How long a pull stays open, in seconds: its deadline after one that brought messages, and after one that did not.
+    """How long a pull stays open, in seconds: its deadline after one that brought all it asked for, and after others.
 
     The broker is to answer an idle pull earlier, by itself: one that reaches its deadline means a broker that does not
     answer. `end_within_s`: how long a drain lets open pulls end, since what they are given would be leased to nobody.
@@ -174,8 +174,9 @@ class PullConsumer:
         most, open_s = _FEWEST_PER_PULL, self._polling.idle_s
         while not self._stopping.is_set():
             await self._budget.room()
+            asked = min(most, self._budget.ask())
             try:
-                received = await self._pull_once(min(most, self._budget.ask()), open_s)
+                received = await self._pull_once(asked, open_s)
             except _PullFailedError as failed:
                 self._liveness.note_trouble(failed.status, failed.details)
                 if needs_repair is not (failed.status in _NEEDS_REPAIR):
@@ -185,7 +186,7 @@ class PullConsumer:
                 continue
             # A killed client's open pull is still given messages: an idle one is to be given few.
             most = max(_FEWEST_PER_PULL, 2 * len(received))
-            open_s = self._polling.busy_s if received else self._polling.idle_s
+            open_s = self._polling.idle_s if len(received) < asked else self._polling.busy_s
             delays, needs_repair = jittered_delays(*_QUICK), False
             if received:
                 self._in_flight.accept(received, time.monotonic() + self._leases.first_lease_s())

@@ -14,10 +14,10 @@ class Outgoing:
 
     __slots__ = ("body", "confirmed", "key", "size")
 
-    def __init__(self, body: Any, confirmed: asyncio.Future[str]) -> None:  # noqa: ANN401 - untyped generated class
+    def __init__(self, body: Any, key: str, confirmed: asyncio.Future[str]) -> None:  # noqa: ANN401 - untyped generated class
         self.body = body
         self.confirmed = confirmed
-        self.key: str = body.ordering_key
+        self.key = key
         self.size: int = body.ByteSize()
 
     def confirm(self, message_id: str) -> None:

@@ -24,6 +24,7 @@ from expert_bot.energy.readings import Period
 from expert_bot.energy.usage import MonthUsage
 from expert_bot.handlers.chat_requested import conversation_key
 from expert_bot.http.push import push_routes
+from expert_bot.http.push_auth import accept_all
 from expert_bot.http.server import make_app
 from expert_bot.ports import Put
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC
@@ -224,7 +225,9 @@ async def test_every_transport_gives_the_same_reply(tmp_path: Path, aiohttp_clie
         "unwrapped structured": unwrapped(structured),
     }.items():
         async with serving(tmp_path / name, pull=False) as service:
-            routes = push_routes(service.worker.dispatcher.process, families_by_subscription(), 30.0)
+            routes = push_routes(
+                service.worker.dispatcher.process, families_by_subscription(), 30.0, authenticate=accept_all
+            )
             client = await aiohttp_client(make_app(routes))
             assert (await client.post(PUSH, headers=headers, data=body)).status == 204
             (answers[name],) = await service.first_replies(1)
@@ -239,7 +242,9 @@ async def test_a_push_is_answered_only_when_the_work_is_durable(
     """By the time of the 204 the reply is on the bus; the same push again, or pulled, adds nothing."""
     headers, body = wrapped(REQUEST)
     async with serving(tmp_path) as service:
-        routes = push_routes(service.worker.dispatcher.process, families_by_subscription(), 30.0)
+        routes = push_routes(
+            service.worker.dispatcher.process, families_by_subscription(), 30.0, authenticate=accept_all
+        )
         client = await aiohttp_client(make_app(routes))
         statuses = [(await client.post(PUSH, headers=headers, data=body)).status for _ in range(2)]
         await service.publish(REQUEST, asking("e-2"))

@@ -15,6 +15,7 @@ from expert_bot.delivery import Ack, DeadLetter, Delivery, Outcome, Retry
 from expert_bot.errors import StoreUnavailableError
 from expert_bot.http.health import Check, Readiness, health_routes
 from expert_bot.http.push import push_routes
+from expert_bot.http.push_auth import accept_all
 from expert_bot.http.server import MAX_BODY_BYTES, make_app
 
 VERSION = {"version": "1.2.3", "commit": "abc", "mode": "embedded"}
@@ -67,7 +68,7 @@ def make_client(aiohttp_client: MakeClient) -> Callable[..., Awaitable[Client]]:
         return await aiohttp_client(
             make_app(
                 health_routes(ready, VERSION),
-                push_routes(process, [SUBSCRIPTION], 5.0),
+                push_routes(process, [SUBSCRIPTION], 5.0, authenticate=accept_all),
                 [web.get("/fail", fail)],
             )
         )
@@ -242,7 +243,9 @@ async def test_what_is_not_a_delivery_is_a_problem(
 async def test_a_delivery_has_a_deadline(aiohttp_client: MakeClient) -> None:
     """What is processed is told when its answer is due."""
     process = Processor(Ack())
-    client = await aiohttp_client(make_app(push_routes(process, [SUBSCRIPTION], 5.0)))
+    client = await aiohttp_client(
+        make_app(push_routes(process, [SUBSCRIPTION], 5.0, authenticate=accept_all))
+    )
     begun = asyncio.get_running_loop().time()
     await client.post(f"/push/{SUBSCRIPTION}", headers={"ce-id": "e-1"}, data=b"x")
     (delivery,) = process.deliveries

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient
 
 from expert_bot.delivery import Ack, Delivery, Outcome
 from expert_bot.http.push import push_routes
+from expert_bot.http.push_auth import accept_all
 from expert_bot.http.push_limits import OverLimitError, PushLimits
 from expert_bot.http.server import DEFAULT_BODY_BYTES, MAX_BODY_BYTES, make_app
 from tests.waiting import until
@@ -82,7 +83,9 @@ FORMS = pytest.mark.parametrize("form", [wrapped, unwrapped, keyed])
 async def endpoint(aiohttp_client: MakeClient) -> AsyncIterator[Endpoint]:
     """Run an endpoint; open its gate in the end."""
     gate = Gate()
-    routes = push_routes(gate, [SUBSCRIPTION], 30.0, limits=PushLimits(total=3, per_tenant=2))
+    routes = push_routes(
+        gate, [SUBSCRIPTION], 30.0, authenticate=accept_all, limits=PushLimits(total=3, per_tenant=2)
+    )
     yield Endpoint(client=await aiohttp_client(make_app(routes)), gate=gate)
     gate.open.set()
 
@@ -123,7 +126,9 @@ async def test_what_fails_gives_its_place_back(aiohttp_client: MakeClient) -> No
         raise RuntimeError("a mistake")
 
     limits = PushLimits(total=1, per_tenant=1)
-    client = await aiohttp_client(make_app(push_routes(fail, [SUBSCRIPTION], 30.0, limits=limits)))
+    client = await aiohttp_client(
+        make_app(push_routes(fail, [SUBSCRIPTION], 30.0, authenticate=accept_all, limits=limits))
+    )
     for _ in range(3):
         assert (await client.post(PATH, data=b"x")).status == 500
         assert (await client.post(PATH, data=b"")).status == 400
@@ -152,7 +157,7 @@ async def test_only_push_takes_large_bodies(aiohttp_client: MakeClient) -> None:
 
     gate = Gate()
     gate.open.set()
-    routes = push_routes(gate, [SUBSCRIPTION], 30.0)
+    routes = push_routes(gate, [SUBSCRIPTION], 30.0, authenticate=accept_all)
     client = await aiohttp_client(make_app(routes, [web.post("/other", other)]))
     largest = json.dumps({"message": {"data": base64.b64encode(bytes(10_000_000)).decode()}}).encode()
     assert DEFAULT_BODY_BYTES < len(largest) < MAX_BODY_BYTES

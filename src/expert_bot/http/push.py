@@ -23,7 +23,7 @@ from expert_bot.delivery import Delivery, Outcome, Retry
 from expert_bot.errors import MalformedEventError
 from expert_bot.http.oidc_keys import KeysUnavailableError
 from expert_bot.http.problems import problem_response
-from expert_bot.http.push_auth import Authenticate, NotAuthenticatedError, NotAuthorizedError, accept_all
+from expert_bot.http.push_auth import Authenticate, NotAuthenticatedError, NotAuthorizedError
 from expert_bot.http.push_limits import OverLimitError, PushLimits
 from expert_bot.http.server import MAX_BODY_BYTES
 from expert_bot.publishers.pubsub_limits import MAX_DATA_BYTES
@@ -49,7 +49,7 @@ def push_routes(
     subscriptions: Collection[str],
     deadline_s: float,
     *,
-    authenticate: Authenticate = accept_all,
+    authenticate: Authenticate,
     limits: PushLimits | None = None,
 ) -> list[web.RouteDef]:
     """Return the push route. `deadline_s`: time a delivery may take, below the subscription's ack deadline.

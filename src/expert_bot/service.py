@@ -77,7 +77,8 @@ class Worker:
 
     async def drain(self) -> None:
         """Stop taking work, let running handlers finish for `drain_s`, hand the rest back."""
-        self._tasks[-1].cancel()
+        if self._tasks:
+            self._tasks[-1].cancel()
         await asyncio.gather(*(consumer.drain(self._settings.drain_s) for consumer in self._consumers))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

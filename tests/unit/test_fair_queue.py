@@ -101,7 +101,7 @@ def test_what_is_handed_back_again_stays_first() -> None:
 def test_a_barrier_ends_when_its_messages_have_gone_elsewhere(*, sweep: bool) -> None:
     """Another worker may have got them: after delay and ack deadline the key goes on, whatever was refused meanwhile."""
     barriers = barrier("1")
-    assert barriers.refuse("k", "2", 164.9) == 1.0
+    assert barriers.refuse("k", "2", 164.9) == 10.0
     barriers.expire(164.9)
     assert barriers
     if sweep:

@@ -29,7 +29,7 @@ def test_a_family_has_its_own_time_unless_a_setting_says_otherwise() -> None:
 
 def test_a_family_that_does_not_exist_is_named() -> None:
     """The error says which families there are."""
-    with pytest.raises(SettingError, match="'chatt' is no event family; known: .*chat"):
+    with pytest.raises(SettingError, match=r"'chatt' is no event family; known: .*chat"):
         families_of(Settings(handler_timeouts_s={"chatt": 5.0}))
 
 

@@ -159,6 +159,31 @@ async def test_work_that_ends_during_a_renewal_waits_for_it(world: World) -> Non
 
 
 @in_world
+async def test_work_that_ends_does_not_wait_for_a_hanging_renewal_past_its_lease(world: World) -> None:
+    """Then ownership can no longer be shown, and the result counts for nothing."""
+    world.lease.gate = asyncio.Event()
+    running = world.start()
+    await settle()
+    await advance(world.loop, LEASE_S / 2, step_s=0.5)
+    world.done.set()
+    await advance(world.loop, LEASE_S, step_s=0.5)
+    with pytest.raises(LeaseLostError):
+        await running
+
+
+@in_world
+async def test_a_lease_is_renewed_in_time_by_work_that_begins_late_in_it(world: World) -> None:
+    """The beat counts from the last renewal, not from the beginning of this piece of work."""
+    world.loop.now_s += LEASE_S - 3
+    running = world.start()
+    await settle()
+    await advance(world.loop, 1, step_s=0.5)
+    assert world.lease.renewals == 1
+    world.done.set()
+    await running
+
+
+@in_world
 async def test_work_that_ends_during_a_renewal_that_fails_is_discarded(world: World) -> None:
     """The result of a worker that was taken over counts for nothing."""
     world.lease.gate, world.lease.failure = asyncio.Event(), LeaseLostError("taken over")

@@ -220,7 +220,13 @@ async def test_an_outcome_is_a_status(
 @pytest.mark.parametrize(
     ("status", "said", "path", "body"),
     [
-        pytest.param(404, SUBSCRIPTION, "/push/expert-bot-unknown", b"{}", id="unknown subscription"),
+        pytest.param(
+            404,
+            "no subscription 'expert-bot-unknown' here",
+            "/push/expert-bot-unknown",
+            b"{}",
+            id="unknown subscription",
+        ),
         pytest.param(400, "body is empty", f"/push/{SUBSCRIPTION}", b"", id="empty body"),
         pytest.param(
             400, "base64", f"/push/{SUBSCRIPTION}", b'{"message": {"data": "x"}}', id="broken wrapper"

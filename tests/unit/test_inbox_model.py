@@ -296,7 +296,7 @@ class SkewedInboxModel(InboxModel):
 class MarkFirstInbox(Inbox):
     """Seeded bug: marked sent before it is published."""
 
-    async def _send(self, lease: Lease, messages: Sequence[Message], until_s: float) -> None:
+    async def _send(self, lease: Lease, messages: Sequence[Message], replay: int, until_s: float) -> None:
         await lease.commit({"state": State.SENT.value}, until_s=until_s)
         await self._failpoints.reach("P4")
         for message in messages:
@@ -306,8 +306,8 @@ class MarkFirstInbox(Inbox):
 class AckFirstInbox(Inbox):
     """Seeded bug: acknowledged when committed, sent afterwards."""
 
-    async def _send(self, lease: Lease, messages: Sequence[Message], until_s: float) -> None:
-        asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(super(AckFirstInbox, self)._send(lease, messages, until_s)))  # fmt: skip
+    async def _send(self, lease: Lease, messages: Sequence[Message], replay: int, until_s: float) -> None:
+        asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(super(AckFirstInbox, self)._send(lease, messages, replay, until_s)))  # fmt: skip
 
 
 class MessageIdInbox(Inbox):

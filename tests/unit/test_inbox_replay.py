@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
-from expert_bot.delivery import Ack, DeadLetter, Delivery, Retry
+from expert_bot.delivery import Ack, DeadLetter, Delivery, Outcome, Retry
 from expert_bot.errors import BusUnavailableError, PermanentError
 from expert_bot.inbox.entry import State, entry_key, read_entry
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC
@@ -183,6 +185,95 @@ async def test_a_replay_that_cannot_be_published_is_retried(world: World) -> Non
     assert isinstance(await world.b.handle(EVENT, replay=1), Retry)
     assert await world.b.handle(EVENT, replay=1) == Ack()
     assert len(world.replies) == 2
+
+
+async def publish_but_fail_to_mark(world: World, work: EffectWork) -> None:
+    """Let A publish and give the mark up, and B take over, publish again and mark: A does not know that it is marked."""
+    first = asyncio.create_task(world.a.handle(EVENT, work, deadline_s=world.loop.now_s + 1))
+    world.a.failpoints.freeze_at = "P4"
+    await settle()
+    await advance(world.loop, 2)
+    world.documents.script = ["down"]
+    world.a.failpoints.thaw.set()
+    assert isinstance(await first, Retry)
+    await finish(world, world.b.handle(EVENT))
+    assert await world.state() is State.SENT
+
+
+async def finish(world: World, handling: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Let a delivery wait for a dead worker's lease and end."""
+    outcome = asyncio.create_task(handling)
+    await settle()
+    await advance(world.loop, 2 * LEASE_S)
+    return await outcome
+
+
+@in_world
+async def test_an_answer_that_a_dead_worker_reopened_is_published_by_one_that_had_published_before(
+    world: World,
+) -> None:
+    """What A published in the event's first life says nothing about the replay that B reopened and did not live to answer."""
+    await publish_but_fail_to_mark(world, EffectWork(EVENT, world.clock))
+    before = len(world.replies)
+    world.b.failpoints.crash_at = "P3"
+    with pytest.raises(Crash):
+        await world.b.handle(EVENT, replay=1)
+    assert await finish(world, world.a.handle(EVENT, replay=1)) == Ack()
+    assert len(world.replies) == before + 1
+
+
+@in_world
+async def test_a_second_death_is_published_by_a_worker_that_had_published_the_first(world: World) -> None:
+    """The same for a letter and its failed reply: nothing may be lost."""
+    await publish_but_fail_to_mark(world, world.refusing())
+    before = len(world.publisher.messages)
+    world.b.failpoints.crash_at = "P3"
+    with pytest.raises(Crash):
+        await world.b.handle(EVENT, world.refusing(), replay=1)
+    await finish(world, world.a.handle(EVENT, world.refusing(), replay=1))
+    assert len(world.publisher.messages) == before + 2
+
+
+@in_world
+async def test_a_replay_of_an_event_that_the_inbox_does_not_know_is_let_in_once(world: World) -> None:
+    """Forwarded by the broker before any claim, or forgotten since: its copy is a duplicate all the same."""
+    assert await world.a.handle(EVENT, world.refusing(), replay=1) == DeadLetter("schema-violation")
+    assert await world.b.handle(EVENT, replay=1) == Ack(duplicate=True)
+    assert world.letters == ["1"]
+
+
+@in_world
+async def test_a_replay_that_finds_the_first_life_unfinished_is_its_next_attempt(world: World) -> None:
+    """It takes over from the dead worker; its own copy is a duplicate then."""
+    world.a.failpoints.crash_at = "P1"
+    with pytest.raises(Crash):
+        await world.a.handle(EVENT)
+    assert await finish(world, world.b.handle(EVENT, replay=1)) == Ack()
+    assert await world.b.handle(EVENT, replay=1) == Ack(duplicate=True)
+    assert len(world.replies) == 1
+
+
+@in_world
+async def test_a_replay_that_finds_a_death_unmarked_completes_it_and_then_has_its_chance(
+    world: World,
+) -> None:
+    """The first death was published, its worker died before the mark: the replay is not used up by that."""
+    world.a.failpoints.crash_at = "P4"
+    with pytest.raises(Crash):
+        await world.a.handle(EVENT, world.refusing())
+    assert await finish(world, world.b.handle(EVENT, replay=1)) == Ack()
+    assert await effects_of(world.documents, EVENT) == 1
+
+
+@in_world
+async def test_a_late_original_that_takes_a_replay_over_dies_as_that_replay(world: World) -> None:
+    """Its letter says which life it was, so that the archive does not take it for a copy of the first."""
+    await world.die()
+    world.b.failpoints.crash_at = "P1"
+    with pytest.raises(Crash):
+        await world.b.handle(EVENT, replay=1)
+    await finish(world, world.a.handle(EVENT, world.refusing()))
+    assert world.letters == ["0", "1"]
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ async def test_drain_waits_for_work_and_hands_back_what_waits(rig: Rig) -> None:
 
     server = await rig.start(process, budget=Budget(2))
     server.send(received("retry", data=b"retry"))
-    await until(lambda: rig.consumer._in_flight._waiting_out)
+    await until(lambda: rig.consumer._budget.waiting_out)
     server.send(
         *(received(f"k{n}", key="k", data=b"keyed") for n in range(1, 4)),
         received("free", data=b"free"),

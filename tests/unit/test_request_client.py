@@ -320,6 +320,21 @@ async def test_a_key_goes_on_after_a_request_that_had_to_be_given_up() -> None:
     assert bus.texts == ["a-1"]
 
 
+async def test_one_request_event_is_asked_once_at_a_time() -> None:
+    """Its reply could only go to one of two callers."""
+    bus = Bus()
+    async with client_on(bus) as client:
+        event = client.make_request(QUESTION)
+        asking = asyncio.create_task(client.ask(event))
+        await until(lambda: bool(bus.requests))
+        with pytest.raises(UsageError, match="is being asked already"):
+            await client.ask(event)
+        await bus.deliver(answered(event))
+        await asking
+        bus.answers = answered
+        await client.ask(event)
+
+
 async def test_without_admin_or_subscription_asking_says_what_to_give() -> None:
     """Replies have to come in somewhere."""
     bus = Bus()

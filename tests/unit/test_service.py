@@ -77,3 +77,10 @@ def test_a_memory_shorter_than_copies_can_be_late_is_warned_of(days: int, *, war
     with capture_logs() as log:
         _warn(settings)
     assert warned == any(entry["event"] == "dedup_retention_too_short" for entry in log)
+
+
+async def test_a_worker_that_was_never_started_can_be_drained(tmp_path: Path) -> None:
+    """Whoever fails between making and starting it cleans up like everyone else."""
+    settings = Settings(data_dir=tmp_path)
+    async with open_adapters(settings) as adapters:
+        await Worker(settings, adapters).drain()

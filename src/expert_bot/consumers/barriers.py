@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _SHORTEST_REFUSAL_S: Final = 1.0
+_LONGEST_REFUSAL_S: Final = 10.0
 
 
 class _Barrier:
@@ -55,7 +56,9 @@ class Barriers:
             return None
         if message_id not in awaited:
             awaited.append(message_id)
-        return max(_SHORTEST_REFUSAL_S, barrier.due_at - now + _SHORTEST_REFUSAL_S)
+        if now >= barrier.due_at:  # each refusal costs one of the broker's attempts
+            return max(_SHORTEST_REFUSAL_S, min(_LONGEST_REFUSAL_S, self._ack_deadline_s / 6))
+        return barrier.due_at - now + _SHORTEST_REFUSAL_S
 
     def expire(self, now: float) -> None:
         """Forget barriers that have ended."""

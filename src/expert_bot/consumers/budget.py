@@ -62,6 +62,7 @@ class Budget:
         self.held = 0
         self.held_bytes = 0
         self.running = 0
+        self.waiting_out = 0  # held until their retry, at most half of the budget
         self._slow_s = slow_s
         self._service_s = 0.0
         self._pull_again_at = messages - max(1, min(messages // 10, _MOST_ROOM_AWAITED))
@@ -114,7 +115,10 @@ class Budget:
         self.held -= 1
         self.held_bytes -= holding.size
         if self._shares is not None:
-            self._shares[holding.tenant()] -= 1
+            tenant = holding.tenant()
+            self._shares[tenant] -= 1
+            if self._shares[tenant] <= 0:
+                del self._shares[tenant]
             if self.held < self.messages / 2:
                 self._shares = None
         if self.held <= self._pull_again_at and self.held_bytes < self.bytes:
@@ -133,8 +137,10 @@ class Budget:
         self.running -= 1
         self._service_s += (took_s - self._service_s) * _SMOOTHING
         while self._waiting and self.running < self.messages:
-            self.running += 1
-            self._waiting.pop().start()
+            holding = self._waiting.pop()
+            if not holding.is_gone:
+                self.running += 1
+                holding.start()
 
     def withdraw(self) -> None:
         """Forget what waited for a slot and is gone."""

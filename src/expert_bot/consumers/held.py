@@ -26,6 +26,7 @@ class Held:
         "data",
         "is_extended",
         "is_gone",
+        "is_overdue",
         "key",
         "lease_until",
         "message",
@@ -49,6 +50,7 @@ class Held:
         self.timer: asyncio.TimerHandle | None = None
         self.is_extended = False
         self.is_gone = False
+        self.is_overdue = False
         self._begin = begin
         self._tenant: str | None = None
 

@@ -56,7 +56,6 @@ class InFlight:
         self._deadline_after_s = max_extension_s - min(_SHORTEST_MARGIN_S, max_extension_s / 10)
         self._crashed = Retry(crash_retry_s, "the work failed without an outcome")
         self._ordered = ordered
-        self._waiting_out = 0
         self._keys: dict[str, deque[Held]] = {}
         self._stopping = False
         self.held: dict[Held, None] = {}
@@ -146,6 +145,7 @@ class InFlight:
 
     def _begin(self, held: Held) -> None:
         held.started_at = 0.0
+        held.is_overdue = False
         held.task = asyncio.get_running_loop().create_task(self._work(held))
 
     async def _work(self, held: Held) -> None:
@@ -184,8 +184,11 @@ class InFlight:
             self._settlements.ack(held.ack_id)
         elif self._stopping:
             self._settlements.hand_back(held.ack_id, 0)
-        elif held.key or self._may_wait_out(outcome):
+        elif self._may_wait_out(held, outcome):
             self._wait_out(held, outcome.after_s)
+            return
+        elif held.key:
+            self._hand_key_back(held.key, outcome.after_s)
             return
         else:
             self._settlements.hand_back(
@@ -195,19 +198,26 @@ class InFlight:
         if held.key:
             self._advance(held.key)
 
-    def _may_wait_out(self, retry: Retry) -> bool:
-        return (
-            retry is not self._crashed
-            and retry.after_s <= _LONGEST_HOLD_S
-            and self._waiting_out < self._budget.messages / 2
-        )
+    def _may_wait_out(self, held: Held, retry: Retry) -> bool:
+        if self._budget.waiting_out >= self._budget.messages / 2:
+            return False
+        return bool(held.key) or (retry is not self._crashed and retry.after_s <= _LONGEST_HOLD_S)
+
+    def _hand_key_back(self, key: str, after_s: float) -> None:
+        """Hand back a message that is to be repeated with all that wait behind it; none may overtake it."""
+        queue = self._keys.pop(key)
+        ids = [held.message.message_id for held in queue]
+        self._barriers.put(key, ids, after_s, time.monotonic())
+        for held in queue:
+            self._settlements.hand_back(held.ack_id, min(MAX_DEADLINE_S, math.ceil(max(0.0, after_s))))
+            self._forget(held)
 
     def _wait_out(self, held: Held, after_s: float) -> None:
-        self._waiting_out += 1
+        self._budget.waiting_out += 1
         held.timer = asyncio.get_running_loop().call_later(max(_SHORTEST_WAIT_S, after_s), self._repeat, held)
 
     def _repeat(self, held: Held) -> None:
-        self._waiting_out -= 1
+        self._budget.waiting_out -= 1
         held.timer = None
         self._budget.run(held)
 
@@ -247,7 +257,7 @@ class InFlight:
         if held.timer is not None:
             held.timer.cancel()
             held.timer = None
-            self._waiting_out -= 1
+            self._budget.waiting_out -= 1
         held.is_gone = True
         del self.held[held]
         self._budget.give(held)

@@ -59,9 +59,11 @@ class LeaseKeeper:
             left_s = held.lease_until - now
             if (
                 held.task is not None
+                and not held.is_overdue
                 and held.started_at
                 and loop_now - held.started_at > self._max_extension_s
             ):
+                held.is_overdue = True
                 held.task.cancel()
             elif left_s < (half_s if held.is_extended else spared_s):
                 due.append(held)

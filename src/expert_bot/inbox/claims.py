@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -35,7 +36,6 @@ class Owned:
 
     lease: Lease
     entry: Entry
-    reopened: bool = False
 
 
 class Claims:
@@ -56,7 +56,7 @@ class Claims:
         `replay`: number of the replay this delivery belongs to; each one lets a sent event in once more.
         """
         now = self._clock.now()
-        entry = new_entry(self._new_token(), now + self._lease)
+        entry = new_entry(self._new_token(), now + self._lease, replay)
         lease = self._new_lease(key, entry.token, _UNKNOWN_VERSION)
         try:
             (lease.version,) = await self._documents.commit(
@@ -85,7 +85,7 @@ class Claims:
         _log.info(
             "event_taken_over", inbox_key=document.key.id, state=entry.state.value, fence=entry.fence + 1
         )
-        return Owned(lease, entry, reopened=fields is not None)
+        return Owned(lease, entry)
 
     async def _claim_existing(self, key: DocKey, replay: int) -> Owned | Held | None:
         document = await self._documents.get(key)
@@ -96,6 +96,10 @@ class Claims:
             return await self._reopen(document, entry, replay) if replay > entry.replay else None
         if entry.lease_until > self._clock.now() and not self._is_own_remains(entry):
             return Held(entry.lease_until)
+        if (
+            replay > entry.replay and entry.state is State.CLAIMED
+        ):  # unfinished: the replay is its next attempt
+            return await self.take_over(document, replace(entry, replay=replay), {"replay": replay})
         return await self.take_over(document, entry)
 
     async def _reopen(self, document: Document, entry: Entry, replay: int) -> Owned | Held:

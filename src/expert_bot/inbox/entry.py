@@ -75,7 +75,7 @@ def read_entry(document: Document) -> Entry:
     )
 
 
-def new_entry(token: str, lease_until: datetime) -> Entry:
+def new_entry(token: str, lease_until: datetime, replay: int = 0) -> Entry:
     """Return the entry of an event claimed for the first time."""
     return Entry(
         state=State.CLAIMED,
@@ -86,7 +86,7 @@ def new_entry(token: str, lease_until: datetime) -> Entry:
         outcome="",
         messages=(),
         needs_delivery=False,
-        replay=0,
+        replay=replay,
     )
 
 
@@ -140,6 +140,7 @@ def claim_fields(entry: Entry) -> Fields:
         "token": entry.token,
         "lease_until": entry.lease_until,
         "attempts": entry.attempts,
+        "replay": entry.replay,
     }
 
 

@@ -56,6 +56,7 @@ class Heartbeats:
     """Renews at a third of `lease_s` (seconds) every lease that is being worked under."""
 
     def __init__(self, lease_s: float) -> None:
+        self._lease_s = lease_s
         self._beat_s = lease_s / _BEATS_PER_LEASE
         self._tick_s = min(_LONGEST_TICK_S, self._beat_s / _TICKS_PER_BEAT)
         self._watched: dict[_Watched, None] = {}
@@ -71,7 +72,8 @@ class Heartbeats:
         task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101  # coroutines run in tasks
         now = loop.time()
-        watched = _Watched(lease, task, now + self._beat_s, now + timeout_s)
+        beat_at = lease.deadline - self._lease_s + self._beat_s  # counted from the last renewal, not from now
+        watched = _Watched(lease, task, min(now + self._beat_s, beat_at), now + timeout_s)
         self._watched[watched] = None
         if self._timer is None:
             self._timer = loop.call_later(self._tick_s, self._tick, loop)
@@ -83,7 +85,10 @@ class Heartbeats:
         finally:
             del self._watched[watched]
             if watched.renewal is not None:
-                await asyncio.wait((watched.renewal,))
+                left_s = max(0.0, lease.deadline - loop.time())
+                _, hanging = await asyncio.wait((watched.renewal,), timeout=left_s)
+                if hanging:  # ownership can no longer be shown
+                    watched.lost = watched.renewal.cancel()
             # as in `asyncio.timeout`: somebody else may have cancelled the task too, and that comes first
             stopped_here = watched.stopped and task.uncancel() <= watched.cancelling
         if cancelled is not None and not stopped_here:
@@ -117,7 +122,8 @@ class Heartbeats:
             watched.lost = True
         except StoreUnavailableError:
             watched.lost = loop.time() >= watched.lease.deadline  # ownership can no longer be shown
-        watched.renewal = None
-        watched.beat_at = loop.time() + self._beat_s
+        finally:
+            watched.renewal = None
+            watched.beat_at = loop.time() + self._beat_s
         if watched.lost and watched in self._watched and not watched.stopped:
             watched.stop()

@@ -71,7 +71,7 @@ class Inbox:
         self._settings = settings
         self._failpoints = failpoints or NoFailpoints()
         self._running: dict[DocKey, asyncio.Future[None]] = {}
-        self._published: OrderedDict[DocKey, None] = OrderedDict()
+        self._published: OrderedDict[DocKey, int] = OrderedDict()  # and in which replay
         self._claims = Claims(documents, clock, settings)
 
     async def handle(self, delivery: Delivery, event: CloudEvent, work: Work) -> Outcome:
@@ -123,8 +123,9 @@ class Inbox:
         owned = await self._claims.take_over(document, entry)
         if isinstance(owned, Held):
             return False
+        self._forget_other_lives(owned.lease.key, entry.replay)
         try:
-            await self._send(owned.lease, entry.messages, owned.lease.deadline)
+            await self._send(owned.lease, entry.messages, entry.replay, owned.lease.deadline)
         except LeaseLostError:
             return False
         except TransientError:
@@ -138,10 +139,10 @@ class Inbox:
         while True:
             claim = await self._claims.claim(key, delivery.replay)
             if isinstance(claim, Owned):
-                if claim.reopened:  # what was published before does not count
-                    self._published.pop(key, None)
                 try:
-                    return await self._own(claim, delivery, work, until_s)
+                    outcome = await self._own(claim, delivery, work, until_s)
+                    if delivery.replay <= claim.entry.replay or isinstance(outcome, Retry):
+                        return outcome  # otherwise it has completed an earlier life, and its own is to come
                 except LeaseLostError:
                     _log.warning("lease_lost", inbox_key=key.id)
             elif claim is None:
@@ -159,6 +160,7 @@ class Inbox:
     async def _own(self, owned: Owned, delivery: Delivery, work: Work, until_s: float) -> Outcome:
         """Bring an owned event to its end, or give it up so that the next delivery finds it free."""
         lease, entry = owned.lease, owned.entry
+        self._forget_other_lives(lease.key, entry.replay)
         try:
             if entry.state is State.CLAIMED:
                 await self._failpoints.reach("P1")
@@ -166,7 +168,7 @@ class Inbox:
                 if isinstance(decided, Retry):
                     return decided
                 entry = decided
-            await self._send(lease, _complete(entry, delivery), until_s)
+            await self._send(lease, _complete(entry, delivery), entry.replay, until_s)
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.ensure_future(self._wind_up(lease)))
             raise
@@ -218,7 +220,10 @@ class Inbox:
             attempts=owned.entry.attempts + 1,
             frame=first_frame(error.reason, error.__cause__ or error),
         )
-        messages = (*work.explain_death(cause, owned.entry.replay), encode_dead_letter(delivery, cause))
+        messages = (
+            *work.explain_death(cause, owned.entry.replay),
+            encode_dead_letter(delivery, cause, replay=owned.entry.replay),
+        )
         entry = committed_entry(owned.entry, error.reason, messages)
         await self._failpoints.reach("P2")
         await owned.lease.commit(commit_fields(entry), until_s=owned.lease.deadline)
@@ -240,7 +245,7 @@ class Inbox:
         asked_s = error.retry_after_s if isinstance(error, TransientError) else None
         return Retry(asked_s or min(_BASE_RETRY_S * 2**attempts, _LONGEST_RETRY_S), _kind(error))
 
-    async def _send(self, lease: Lease, messages: Sequence[Message], until_s: float) -> None:
+    async def _send(self, lease: Lease, messages: Sequence[Message], replay: int, until_s: float) -> None:
         """Publish stored messages under the lease, then mark the event sent.
 
         Raises LeaseLostError, StoreUnavailableError, BusUnavailableError.
@@ -256,7 +261,7 @@ class Inbox:
                 MessageRefusedError
             ) as error:  # ours to mend; the broker's dead-letter policy is the backstop
                 raise BusUnavailableError(f"the bus refuses what is to be published: {error}") from error
-            self._remember_published(lease.key)
+            self._remember_published(lease.key, replay)
         await self._failpoints.reach("P4")
         await self._mark_sent(lease, until_s)
         await self._failpoints.reach("P5")
@@ -272,9 +277,13 @@ class Inbox:
         else:
             await asyncio.gather(*(self._publisher.publish(message) for message in messages))
 
-    def _remember_published(self, key: DocKey) -> None:
+    def _forget_other_lives(self, key: DocKey, replay: int) -> None:
+        if self._published.get(key, replay) != replay:
+            del self._published[key]
+
+    def _remember_published(self, key: DocKey, replay: int) -> None:
         """Remember confirmed publishes until they are marked, so that this process never repeats one."""
-        self._published[key] = None
+        self._published[key] = replay
         if len(self._published) > _REMEMBERED:
             self._published.popitem(last=False)
 

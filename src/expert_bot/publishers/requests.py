@@ -171,6 +171,8 @@ class RequestClient:
         event = request if isinstance(request, CloudEvent) else self.make_request(request)
         if not event.id.startswith(self._instance):
             raise UsageError("replies come to the client whose make_request made the request event")
+        if event.id in self._waiting:
+            raise UsageError("this request is being asked already")
         family = _family_of_type(event.type)
         reply: asyncio.Future[CloudEvent] = asyncio.get_running_loop().create_future()
         self._waiting[event.id] = reply

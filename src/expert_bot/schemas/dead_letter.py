@@ -99,7 +99,7 @@ def is_mark(name: str) -> bool:
     return name.startswith((PREFIX, BROKER_PREFIX)) or name == REPLAY_FOR
 
 
-def encode_dead_letter(delivery: Delivery, cause: CauseOfDeath) -> Message:
+def encode_dead_letter(delivery: Delivery, cause: CauseOfDeath, *, replay: int = 0) -> Message:
     """Build the dead letter for a delivery: the same bytes and attributes, plus `dl-*`.
 
     Keeps within Pub/Sub's 100 attributes: where the original leaves no room, its own non-CloudEvents attributes give
@@ -115,7 +115,7 @@ def encode_dead_letter(delivery: Delivery, cause: CauseOfDeath) -> Message:
         "dl-handler": cause.handler or "none",
         "dl-attempts": str(cause.attempts),
         "dl-version": __version__,
-        REPLAYS: str(delivery.replay or carried.get(REPLAYS, "0")),
+        REPLAYS: str(max(replay, delivery.replay) or carried.get(REPLAYS, "0")),
         "dl-subscription": delivery.subscription,
     }
     if delivery.published_at is not None:

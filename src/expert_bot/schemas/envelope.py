@@ -24,6 +24,7 @@ MAX_ATTRIBUTE_BYTES: Final = 1024  # what a Pub/Sub attribute or ordering key ca
 _EXTENSION_NAME: Final = re.compile(r"[a-z0-9]{1,100}")
 _REQUIRED: Final = ("specversion", "id", "source", "type")
 _MAX_BYTES_PER_CHAR: Final = 4
+_MANY_ATTRIBUTES: Final = 32  # more are looked at one by one, and their names not remembered
 _FORBIDDEN_CHARS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 RFC3339_PATTERN: Final = r"^(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
 _RFC3339: Final = re.compile(RFC3339_PATTERN, re.ASCII)
@@ -126,7 +127,8 @@ def _obviously_fine(attributes: Mapping[str, str]) -> bool:
     """Tell at a glance, for all attributes at once, what holds for nearly every event; False if it takes a closer look."""
     values = attributes.values()
     return (
-        all(values)
+        len(attributes) <= _MANY_ATTRIBUTES
+        and all(values)
         and "".join(values).isprintable()
         and max(map(len, values), default=0) <= MAX_ATTRIBUTE_BYTES // _MAX_BYTES_PER_CHAR
         and _are_names_fine(tuple(attributes))

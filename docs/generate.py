@@ -85,7 +85,7 @@ def _settings() -> Iterator[tuple[str, str, str, str]]:
 
 
 def _default(value: object) -> str:
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "-"
     if isinstance(value, bool):
         return _code(str(value).lower())

@@ -25,6 +25,8 @@ class MemoryDocuments:
     async def commit(self, writes: Sequence[Write]) -> list[Version]:
         """Apply all writes or none."""
         check_writes(writes)
+        if len(writes) == 1:
+            return [self._apply(writes[0].key, self._staged(writes[0]))]
         staged = [self._staged(write) for write in writes]
         return [self._apply(write.key, fields) for write, fields in zip(writes, staged, strict=True)]
 

@@ -58,3 +58,12 @@ async def test_overdue_work_is_cancelled_once_and_may_clean_up(rig: Rig) -> None
     fake.send(received("m"))
     await until(lambda: ended)
     assert ended == ["cleaned up"]
+
+
+async def test_keyed_work_that_raises_goes_back_to_the_broker_after_ten_tries(rig: Rig) -> None:
+    """Repeated here it would block its key for ever: the broker's attempts are what ends it."""
+    work = Work({b"poison": [RuntimeError("a mistake of ours")] * 100})
+    fake = await rig.start(work, crash_retry_s=0.02)
+    fake.send(received("poison", key="k", data=b"poison"), received("behind", key="k", data=b"behind"))
+    await until(lambda: len(fake.returned(1)) == 2)
+    assert (fake.returned(1), len(work.done), work.started.count(b"behind")) == (["poison", "behind"], 10, 0)

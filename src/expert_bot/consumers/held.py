@@ -23,6 +23,7 @@ class Held:
         "_received",
         "_tenant",
         "ack_id",
+        "crashes",
         "data",
         "is_extended",
         "is_gone",
@@ -51,6 +52,7 @@ class Held:
         self.is_extended = False
         self.is_gone = False
         self.is_overdue = False
+        self.crashes = 0
         self._begin = begin
         self._tenant: str | None = None
 

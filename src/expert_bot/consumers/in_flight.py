@@ -19,6 +19,7 @@ from expert_bot.delivery import Ack, DeadLetter, Delivery, Retry
 
 _CANCEL_WITHIN_S: Final = 1.0
 _LONGEST_HOLD_S: Final = 30.0
+_MOST_CRASHES: Final = 10  # then it is the broker's again, whose attempts end it some time
 _SHORTEST_WAIT_S: Final = 0.01  # work that asks for no pause must not spin
 _SHORTEST_MARGIN_S: Final = 5.0
 _OUTCOMES: Final = (Ack, DeadLetter, Retry)
@@ -32,8 +33,9 @@ class InFlight:
     What `process` returns is checked: only an Outcome settles anything.
 
     Messages of one ordering key run one after the other: while the first waits for its retry, the others wait behind
-    it, held and extended. A short Retry of an unordered message is waited out here (its broker attempts are for
-    crashes), as long as such messages take no more than half of the budget; a longer one goes back to the broker.
+    it, held and extended. A short Retry of an unordered message is waited out here too (its broker attempts are for
+    crashes); a longer one goes back to the broker. What waits takes no more than half of the budget: beyond that, and
+    after ten crashes in a row, a key goes back as a whole, behind a barrier.
     """
 
     def __init__(
@@ -199,7 +201,9 @@ class InFlight:
             self._advance(held.key)
 
     def _may_wait_out(self, held: Held, retry: Retry) -> bool:
-        if self._budget.waiting_out >= self._budget.messages / 2:
+        if retry is self._crashed:
+            held.crashes += 1
+        if self._budget.waiting_out >= self._budget.messages / 2 or held.crashes >= _MOST_CRASHES:
             return False
         return bool(held.key) or (retry is not self._crashed and retry.after_s <= _LONGEST_HOLD_S)
 

@@ -257,9 +257,7 @@ class Inbox:
                 await lease.run(self._publish(messages), timeout_s=_PUBLISH_TIMEOUT_S)
             except TimeoutError as error:
                 raise BusUnavailableError("the bus did not confirm in time") from error
-            except (
-                MessageRefusedError
-            ) as error:  # ours to mend; the broker's dead-letter policy is the backstop
+            except MessageRefusedError as error:  # ours to mend; tried again until it is
                 raise BusUnavailableError(f"the bus refuses what is to be published: {error}") from error
             self._remember_published(lease.key, replay)
         await self._failpoints.reach("P4")

@@ -141,7 +141,7 @@ def calm_garbage_collector() -> Iterator[None]:
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
+    gc.set_threshold(20_000, 10, 10)
     try:
         yield
     finally:

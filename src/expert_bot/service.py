@@ -161,9 +161,8 @@ def _stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
-            signal.signal(
-                number, signal.SIG_IGN
-            )  # the process is leaving: the default would kill it on the way
+            if stop.is_set():  # the process is leaving: another signal would kill it on the way
+                signal.signal(number, signal.SIG_IGN)
 
 
 def _checks(adapters: Adapters, worker: Worker) -> dict[str, Check]:

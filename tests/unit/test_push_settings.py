@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,6 +103,9 @@ async def test_serve_asks_who_checks_before_it_opens_anything() -> None:
     """Without an answer there is no service, with emulators that are not even there."""
     with pytest.raises(SettingError, match="EXPERT_BOT_PUSH_AUTH=''"):
         await run_service(settings(EMULATORS), with_http=True)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, (
+        "whoever goes on, or starts a process, must be stoppable"
+    )
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ async def test_an_outage_is_survived_until_the_lease_is_over(world: World) -> No
     await settle()
     await advance(world.loop, LEASE_S * 0.9, step_s=0.5)
     assert not running.done()
-    await advance(world.loop, LEASE_S * 0.5, step_s=0.5)
+    await advance(world.loop, LEASE_S * 0.1 + 1, step_s=0.5)
     with pytest.raises(LeaseLostError):
         await running
 

@@ -124,6 +124,7 @@ class Heartbeats:
             watched.lost = loop.time() >= watched.lease.deadline  # ownership can no longer be shown
         finally:
             watched.renewal = None
-            watched.beat_at = loop.time() + self._beat_s
+            # a renewal that failed is tried once more when the lease ends: then it is ours again, or lost
+            watched.beat_at = min(loop.time() + self._beat_s, max(watched.lease.deadline, loop.time()))
         if watched.lost and watched in self._watched and not watched.stopped:
             watched.stop()

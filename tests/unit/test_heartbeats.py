@@ -20,11 +20,13 @@ class ScriptedLease:
         self.renewals = 0
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
+        self.takes_s = 0.0
 
     async def extend(self) -> None:
         self.renewals += 1
         if self.gate is not None:
             await self.gate.wait()
+        await asyncio.sleep(self.takes_s)
         if self.failure is not None:
             raise self.failure
         self.deadline = self._loop.now_s + LEASE_S
@@ -75,12 +77,13 @@ async def test_work_is_cancelled_within_a_tick_of_a_lost_lease(world: World) -> 
 @in_world
 async def test_an_outage_is_survived_until_the_lease_is_over(world: World) -> None:
     """Unconfirmed renewals are repeated; once ownership cannot be shown any more, the work ends."""
-    world.lease.failure = StoreUnavailableError("down")
+    world.lease.failure, world.lease.takes_s = StoreUnavailableError("down"), 2.0
     running = world.start()
     await settle()
     await advance(world.loop, LEASE_S * 0.9, step_s=0.5)
     assert not running.done()
-    await advance(world.loop, LEASE_S * 0.1 + 1, step_s=0.5)
+    await advance(world.loop, LEASE_S * 0.1 + 3, step_s=0.5)
+    assert running.done(), "a renewal that failed must be tried again when the lease ends, not later"
     with pytest.raises(LeaseLostError):
         await running
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.chaos.behaviour import Behaviour
 
 STOPS_WITHIN_S = 9.0
+_STANDS_WITHIN_S = 30.0  # a process that waits for a slow disk stands only then
 _LOOKS = 200
 
 
@@ -115,7 +116,7 @@ class Workers:
     async def suspend(self, pid: int) -> None:
         """Stop a worker from running, as a stalled machine would, and return once it stands."""
         os.kill(pid, signal.SIGSTOP)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + _STANDS_WITHIN_S
         while _state(pid) != "T":
             assert time.monotonic() < deadline, "a worker ended by itself; see workers.log"
             await asyncio.sleep(0)

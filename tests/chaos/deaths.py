@@ -46,6 +46,12 @@ async def live_and_die(workers: Workers, deaths: Deaths, rng: random.Random, *, 
             if await workers.until_dead(pid, _NOTHING_COMES_AFTER_S) is not None:
                 workers.kills[step] += 1
                 continue
-            deaths.put_back(step)
-        await workers.kill(pid)
-        workers.kills[RANDOM] += 1
+        if await workers.kill(pid):
+            workers.kills[RANDOM] += 1
+            if step != RANDOM:
+                deaths.put_back(step)
+        else:
+            assert step != RANDOM, (
+                "a worker that was to be killed from outside killed itself; see workers.log"
+            )
+            workers.kills[step] += 1

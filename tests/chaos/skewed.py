@@ -32,7 +32,7 @@ async def skewed(ground: Ground, seed: int, say: Say, *, kills: int, kill_both: 
             await until(partial(_works_or_idles, stage, pids[slot]), within_s=200)
             if not stage.workers.handlers_running(pids[slot]):
                 continue  # the other worker did it all: nothing would be taken over
-            await stage.workers.kill(pids[slot])
+            assert await stage.workers.kill(pids[slot]), "a worker ended by itself; see workers.log"
             stage.workers.kills["behind" if slot == 0 else "ahead"] += 1
             pids[slot] = await stage.workers.start(behaviours[slot])
         report = (await stage.finish()).report(ground.name("clocks"))

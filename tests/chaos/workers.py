@@ -18,8 +18,9 @@ from pathlib import Path
 from tests.chaos.behaviour import Behaviour
 
 STOPS_WITHIN_S = 9.0
-_STANDS_WITHIN_S = 30.0  # a process that waits for a slow disk stands only then
+_STANDS_WITHIN_S = 5.0
 _LOOKS = 200
+_ENDED = ("", "X", "Z")  # as /proc tells it; "": gone altogether
 
 
 class ForkServer:
@@ -92,19 +93,27 @@ class Workers:
             return code
         return None
 
-    async def kill(self, pid: int) -> None:
+    def has_ended(self, pid: int) -> bool:
+        """Tell whether a worker has ended, for whatever reason."""
+        return self._server.ended(pid).done()
+
+    async def kill(self, pid: int) -> bool:
         """Kill a worker from outside at this moment; an exact one when next nothing is between publish and mark.
 
-        Deaths in there are P4's: what a kill from outside leaves in there could not be told.
+        Deaths in there are P4's: what a kill from outside leaves in there could not be told. False: it has died at the
+        step it was meant for instead, just before.
         """
+        stands = await self._stands(pid)
         for _ in range(_LOOKS if pid in self._exact else 0):
-            await self.suspend(pid)
-            if _exposed(self._traces[pid]) == 0:
+            if not stands or _exposed(self._traces[pid]) == 0:
                 break
             os.kill(pid, signal.SIGCONT)
             await asyncio.sleep(0.002)
-        os.kill(pid, signal.SIGKILL)
+            stands = await self._stands(pid)
+        if stands:
+            os.kill(pid, signal.SIGKILL)
         assert await self.until_dead(pid, 5) == -signal.SIGKILL, "a worker ended by itself; see workers.log"
+        return stands
 
     def expect_alive(self) -> None:
         """Fail, with the end of their log, if a worker has ended that nobody killed or stopped."""
@@ -115,11 +124,19 @@ class Workers:
 
     async def suspend(self, pid: int) -> None:
         """Stop a worker from running, as a stalled machine would, and return once it stands."""
-        os.kill(pid, signal.SIGSTOP)
+        assert await self._stands(pid), "a worker ended by itself; see workers.log"
+
+    async def _stands(self, pid: int) -> bool:
+        """Stop a worker from running; True once it stands, False if it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
         deadline = time.monotonic() + _STANDS_WITHIN_S
-        while _state(pid) != "T":
-            assert time.monotonic() < deadline, "a worker ended by itself; see workers.log"
+        while (state := _state(pid)) != "T":
+            if state in _ENDED:
+                return False
+            assert time.monotonic() < deadline, f"a worker would not stand: state {state!r}"
             await asyncio.sleep(0)
+        return True
 
     def resume(self, pid: int) -> None:
         """Let a suspended worker run on."""

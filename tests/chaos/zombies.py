@@ -34,6 +34,7 @@ Wrap = Callable[[Documents], Documents]
 LEASE_S = 0.6
 CANCELLED_WITHIN_S = 1.0
 _NEVER_S = 60.0
+_AT_ONCE = 20
 
 
 @dataclass(kw_only=True)
@@ -152,7 +153,10 @@ async def zombies(
             stores = [wrap(store) for store in stores]
         late = _inbox(WatchedDocuments(stores[0], watch, Hold(rng, hang=heartbeats_hang)), wire)
         healthy = _inbox(WatchedDocuments(stores[1], watch, None), wire)
-        outcomes = await asyncio.gather(*(_twice(event, late, healthy, watch, rng) for event in asked))
+        places = asyncio.Semaphore(_AT_ONCE)
+        outcomes = await asyncio.gather(
+            *(_twice(event, late, healthy, watch, rng, places) for event in asked)
+        )
         effects = Counter(
             str(document.fields["event"])
             for document in await stores[1].find("effects", [], limit=10 * events)
@@ -163,29 +167,36 @@ async def zombies(
         effects_missing=sum(effects[event.id] == 0 for event in asked),
         effects_twice=sum(count > 1 for count in effects.values()),
         differing_bodies=sum(len(set(bodies)) > 1 for bodies in wire.bodies_by_id().values()),
+        wire_duplicates=sum(len(bodies) - 1 for bodies in wire.bodies_by_id().values()),
         not_acknowledged=sum(not isinstance(outcome, Ack) for pair in outcomes for outcome in pair),
     )
-    # identical ones happen: whoever loses its lease in the middle of a publish cannot know whether it was published
-    report.note(wire_duplicates=sum(len(bodies) - 1 for bodies in wire.bodies_by_id().values()))
-    cancelled = len(watch.cancellations_s())
-    report.at_least(events / 2, zombies_stopped=cancelled + watch.refused)
-    report.note(cancelled=cancelled, commits_refused=watch.refused)
+    report.at_least(events / 4, cancelled=len(watch.cancellations_s()))
     report.at_most(CANCELLED_WITHIN_S, slowest_cancellation_s=max(watch.cancellations_s(), default=0.0))
+    report.at_least(events / 4, commits_refused=watch.refused)
     report.note(lease_s=LEASE_S)
     report.seconds = round(time.monotonic() - started, 1)
     return report
 
 
 async def _twice(
-    event: CloudEvent, late: Inbox, healthy: Inbox, watch: Watch, rng: random.Random
+    event: CloudEvent,
+    late: Inbox,
+    healthy: Inbox,
+    watch: Watch,
+    rng: random.Random,
+    places: asyncio.Semaphore,
 ) -> list[Outcome]:
     """Deliver to the late worker, and once it works to the healthy one; half of the zombies commit too late."""
-    takes_s = rng.choice((0.2, 4.0)) * LEASE_S
-    work = LongWork(event, "late", takes_s, watch)
-    first = asyncio.create_task(late.handle(make_delivery(event), event, work))
-    await work.begun.wait()
-    second = healthy.handle(make_delivery(event), event, LongWork(event, "healthy", 1.5 * LEASE_S, Watch()))
-    return [*await asyncio.gather(first, second)]
+    async with (
+        places
+    ):  # all at once a store would be slower than their leases, and none would come to its commit
+        takes_s = rng.choice((0.2, 4.0)) * LEASE_S
+        work = LongWork(event, "late", takes_s, watch)
+        first = asyncio.create_task(late.handle(make_delivery(event), event, work))
+        await work.begun.wait()
+        healthy_work = LongWork(event, "healthy", 1.5 * LEASE_S, Watch())
+        second = healthy.handle(make_delivery(event), event, healthy_work)
+        return [*await asyncio.gather(first, second)]
 
 
 def _inbox(documents: Any, wire: RecordingPublisher) -> Inbox:

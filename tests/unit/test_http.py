@@ -222,7 +222,7 @@ async def test_an_outcome_is_a_status(
     [
         pytest.param(
             404,
-            "no subscription 'expert-bot-unknown' here",
+            SUBSCRIPTION,
             "/push/expert-bot-unknown",
             b"{}",
             id="unknown subscription",

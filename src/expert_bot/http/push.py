@@ -61,7 +61,8 @@ def push_routes(
     async def push(request: web.Request) -> web.Response:
         subscription = request.match_info["subscription"]
         if subscription not in subscriptions:
-            return problem_response(404, f"no subscription {subscription!r} here")
+            known = ", ".join(sorted(subscriptions))  # no secret: infra/topics.json has them
+            return problem_response(404, f"no subscription {subscription!r} here; known: {known}")
         try:
             await authenticate(subscription, request.headers.getall(hdrs.AUTHORIZATION, ()))
             with running.slot():

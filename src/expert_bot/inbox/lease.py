@@ -76,6 +76,7 @@ class Lease:
     async def commit(self, fields: Fields, writes: Sequence[Write] = (), *, until_s: float) -> None:
         """Write `fields` to the document and `writes` with them, all or none, if the document is still ours.
 
+        It renews the lease, so that what follows (publish, mark) has all of it, however late in it the decision came.
         `fields["state"]` must differ from the present state: that is how a commit whose answer was lost is recognised.
         Outages are retried until loop time `until_s`. Raises LeaseLostError, WriteConflictError, StoreUnavailableError.
         """
@@ -98,9 +99,11 @@ class Lease:
 
     async def _try_commit(self, fields: Fields, writes: Sequence[Write]) -> None:
         while True:
-            seen = self.version
+            seen, deadline = self.version, self._loop.time() + self.duration_s
+            lease_until = self._clock.now() + timedelta(seconds=self.duration_s)
+            update = Update(self.key, {**fields, "lease_until": lease_until}, if_version=seen)
             try:
-                versions = await self._documents.commit([Update(self.key, fields, if_version=seen), *writes])
+                versions = await self._documents.commit([update, *writes])
             except PreconditionFailedError as error:
                 entry = await self._reread()
                 if entry.state == fields["state"]:
@@ -108,7 +111,7 @@ class Lease:
                 if self.version == seen:
                     raise WriteConflictError(self.key.id) from error
             else:
-                self.version = versions[0]
+                self.version, self.deadline = versions[0], deadline
                 return
 
     async def extend(self) -> None:

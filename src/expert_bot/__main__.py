@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import json
 import os
 import sys
 import time
@@ -18,6 +17,8 @@ from rich.progress import Progress
 
 from expert_bot import __version__, show
 from expert_bot.app import make_client, open_adapters
+from expert_bot.commands import advice, anomalies, bill, compare, consumption, forecast, prices, rules
+from expert_bot.commands.common import AsJson, User, print_json
 from expert_bot.config import Mode, Settings, load_settings
 from expert_bot.deadletters.reading import find_letter, list_letters, note_reveal
 from expert_bot.deadletters.record import DeadLetterRecord, LetterFacts
@@ -54,9 +55,9 @@ app.add_typer(import_app, name="import")
 app.add_typer(topics_app, name="topics")
 app.add_typer(deadletters_app, name="deadletters")
 app.add_typer(contract_app, name="contract")
+for group in (bill, compare, consumption, forecast, anomalies, advice, prices, rules):
+    group.add_to(app)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
-User = Annotated[str, typer.Option("--user", help="The user's account id.")]
 Root = Annotated[Path, typer.Option("--root", help="The repository's root.", exists=True, file_okay=False)]
 
 
@@ -77,7 +78,7 @@ def demo(as_json: AsJson = False) -> None:
     settings = _start(quiet=True)
     run = asyncio.run(run_demo(settings, announce=show.silent if as_json else show.step))
     if as_json:
-        _print_json({**show.exchange(run.request, run.reply), "timings_s": run.timings_s})
+        print_json({**show.exchange(run.request, run.reply), "timings_s": run.timings_s})
     else:
         show.demo(run, settings)
 
@@ -112,7 +113,7 @@ def ask(
     started = time.perf_counter()
     request, reply = asyncio.run(_ask(settings, data))
     if as_json:
-        _print_json(
+        print_json(
             {**show.exchange(request, reply), "took_ms": round((time.perf_counter() - started) * 1000, 1)}
         )
     else:
@@ -139,7 +140,7 @@ def import_consumption_file(
         lines = progress.wrap_file(source, total=size, description=f"Reading {file.name}")
         report = asyncio.run(_import(settings, lines, user))
     if as_json:
-        _print_json(show.import_report(report))
+        print_json(show.import_report(report))
     else:
         show.imported(report)
     if not report.accepted:
@@ -158,7 +159,7 @@ def apply_topics(as_json: AsJson = False) -> None:
 
     report = asyncio.run(apply())
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         show.names("created", report["created"])
         show.names("already there", report["existing"])
@@ -172,7 +173,7 @@ def list_dead_letters(
     """List dead letters, those archived last first."""
     letters = asyncio.run(_list_letters(_start(quiet=True), reason))
     if as_json:
-        _print_json(show.letters_report(letters))
+        print_json(show.letters_report(letters))
     else:
         show.letters(letters)
 
@@ -188,7 +189,7 @@ def show_dead_letter(
     """Show why an event died, and what it was."""
     letter = asyncio.run(_read_letter(_start(quiet=True), letter_id, reveal=reveal))
     if as_json:
-        _print_json(show.letter_report(letter, reveal=reveal))
+        print_json(show.letter_report(letter, reveal=reveal))
     else:
         show.letter(letter, reveal=reveal)
 
@@ -275,10 +276,6 @@ def _start(*, quiet: bool = False) -> Settings:
         "error" if quiet and settings.log_level == "info" else settings.log_level, settings.log_format
     )
     return settings
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def main() -> None:

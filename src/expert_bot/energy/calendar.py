@@ -70,6 +70,12 @@ def madrid() -> ZoneInfo:
     return ZoneInfo("Europe/Madrid")
 
 
+@cache
+def time_zone_of(zone: TariffZone) -> ZoneInfo:
+    """Return the wall clock of a zone: the Canaries have their own."""
+    return ZoneInfo("Atlantic/Canary") if zone is TariffZone.CANARIAS else madrid()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalHour:
     """One hour by the local clock: `hour` 0..23 is its start, `fold` 1 for the second 02:00 of the autumn change."""

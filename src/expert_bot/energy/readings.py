@@ -28,7 +28,9 @@ class HourlyReading:
     """Energy used in the hour that starts at `starts_at`.
 
     `starts_at`: aware, UTC, on the hour. `energy_kwh` >= 0, at most 9 decimals. `local_date` and `local_hour` (0..23,
-    START of the hour) are the supply point's wall clock; `period` is its 2.0TD energy period.
+    START of the hour) are the supply point's wall clock; `period` is its 2.0TD energy period. Of homes with panels, each
+    0 or more, None where the file does not say: `surplus_kwh` fed into the grid, `generation_kwh` made,
+    `self_consumption_kwh` made and used at once.
     """
 
     starts_at: datetime
@@ -37,3 +39,6 @@ class HourlyReading:
     local_date: date
     local_hour: int
     period: Period
+    surplus_kwh: Decimal | None = None
+    generation_kwh: Decimal | None = None
+    self_consumption_kwh: Decimal | None = None

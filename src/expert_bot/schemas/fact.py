@@ -54,7 +54,26 @@ class Fact(BaseModel):
         DecimalText | str, Field(description="Decimal as text, ISO date, or an enumerated word.")
     ]
     unit: Annotated[
-        Literal["kWh", "%", "EUR", "h", "date", "direction"], Field(description="Unit of the value.")
+        Literal[
+            "kWh",
+            "kW",
+            "kWp",
+            "%",
+            "EUR",
+            "EUR/kWh",
+            "EUR/kW/day",
+            "EUR/year",
+            "kWh/year",
+            "years",
+            "days",
+            "h",
+            "ratio",
+            "percentile",
+            "date",
+            "direction",
+            "word",
+        ],
+        Field(description="Unit of the value."),
     ]
     period: FactPeriod | None = None
     source: Annotated[str, Field(description="The query or rule the value comes from.")]

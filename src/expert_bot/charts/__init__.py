@@ -1,0 +1,1 @@
+"""Pictures: in the terminal with rich, as PNG with matplotlib (the extra `plot`)."""

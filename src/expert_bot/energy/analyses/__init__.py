@@ -1,0 +1,1 @@
+"""What a household is told from its curve: one module per analysis, pure functions."""

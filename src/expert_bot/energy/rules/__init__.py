@@ -1,0 +1,1 @@
+"""Regulated values as dated tables: each with its norm, its validity and its status."""

@@ -155,6 +155,8 @@ def _members() -> Iterator[str]:
         nested |= schema.get("$defs", {})
         yield f"### {event.name}\n\n{event.summary}\n\n{_members_of(schema)}"
     for name, schema in nested.items():
+        if "properties" not in schema:
+            continue  # JsonValue: whatever JSON can be
         yield f"### {name}\n\n{schema['description']}\n\n{_members_of(schema)}"
 
 
@@ -175,6 +177,8 @@ def _type_of(member: Mapping[str, Any]) -> str:
     match member:
         case {"anyOf": choices}:
             return " or ".join(dict.fromkeys(_type_of(choice) for choice in choices))
+        case {"$ref": "#/$defs/JsonValue"}:
+            return "any JSON"
         case {"$ref": target}:
             name = str(target).rpartition("/")[2]
             return f"[{name}](#{name.lower()})"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bigquery_emulator import bigquery_emulator as bigquery_emulator_running
 from tests.emulators import FIRESTORE, PUBSUB, EmulatorKind, EmulatorMissingError, running
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -33,6 +34,18 @@ def pubsub_emulator() -> Iterator[str]:
 def firestore_emulator() -> Iterator[str]:
     """Host and port of a Firestore emulator that all tests of the session share."""
     yield from _shared(FIRESTORE)
+
+
+@pytest.fixture(scope="session")
+def bigquery_emulator() -> Iterator[str]:
+    """Host and port of a BigQuery emulator that all tests of the session share."""
+    with contextlib.ExitStack() as stack:
+        try:
+            host = stack.enter_context(bigquery_emulator_running())
+        except EmulatorMissingError as error:
+            report = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            report(str(error))
+        yield host
 
 
 def _shared(kind: EmulatorKind) -> Iterator[str]:

@@ -36,7 +36,7 @@ _USUAL_FOLDERS: Final = (
 )
 
 # The guard outlives a killed parent: its standard input then ends, and it takes the emulator down with it.
-_GUARD: Final = """
+GUARD: Final = """
 import subprocess, sys
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 print(child.pid, flush=True)
@@ -137,7 +137,7 @@ def running(
     command = [_find_java(kind), f"-Xmx{heap_mb}m", *_SMALL_JVM, *arguments]
     with tempfile.TemporaryFile() as log:
         guard = subprocess.Popen(
-            [sys.executable, "-c", _GUARD, *command],
+            [sys.executable, "-c", GUARD, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

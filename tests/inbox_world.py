@@ -165,8 +165,8 @@ class EffectWork:
             writes=(Create(DocKey("effects", f"{self._event.id}-{run}"), fields),),
         )
 
-    def explain_death(self, cause: CauseOfDeath, replay: int) -> tuple[Message, ...]:
-        return (reply_to(self._event, f"failed: {cause.reason}", f"-failed-{replay}"),)
+    async def explain_death(self, cause: CauseOfDeath, replay: int) -> Decision:
+        return Decision(messages=(reply_to(self._event, f"failed: {cause.reason}", f"-failed-{replay}"),))
 
 
 def reply_to(event: CloudEvent, text: str, suffix: str = "") -> Message:

@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from expert_bot.config import Mode, Settings
 from expert_bot.delivery import Delivery, Outcome
-from expert_bot.dispatch import ANY_SOURCE, Dispatcher
+from expert_bot.dispatch import ANY_SOURCE, Dispatcher, Observe
+from expert_bot.energy.calendar import Month
 from expert_bot.errors import SettingError, UsageError
 from expert_bot.handlers import all_handlers
 from expert_bot.inbox.protocol import Inbox
@@ -22,6 +24,7 @@ from expert_bot.ports import (
     Clock,
     Consumer,
     Documents,
+    Files,
     Identity,
     MakeConsumer,
     Publisher,
@@ -29,20 +32,27 @@ from expert_bot.ports import (
 from expert_bot.publishers import RequestClient
 from expert_bot.schemas.families import EventFamily, families_by_subscription
 from expert_bot.schemas.topology import topology
+from expert_bot.storage.local_files import LocalFiles
+from expert_bot.storage.pseudonyms import Pseudonyms, local_key
 from expert_bot.storage.system_clock import SystemClock
 
 Process = Callable[[Delivery], Awaitable[Outcome]]
 
+_NO_CREDENTIALS: Final = (
+    "no Google credentials found; run on Google Cloud, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapters:
-    """Everything outside, behind its ports. `admin` is None where topics and subscriptions are Terraform's; `analytics` where none is connected yet."""
+    """Everything outside, behind its ports. `admin` is None where topics and subscriptions are Terraform's; `analytics` where a test connects none."""
 
     documents: Documents
     publisher: Publisher
     identity: Identity
     clock: Clock
     make_consumer: MakeConsumer
+    files: Files
     admin: BusAdmin | None = None
     analytics: Analytics | None = None
 
@@ -57,10 +67,13 @@ class Adapters:
     def require_analytics(self) -> Analytics:
         """Return the analytics. Raises UsageError where none is connected."""
         if self.analytics is None:
-            raise UsageError(
-                "no analytics store is connected in cloud mode; use EXPERT_BOT_MODE=embedded or emulators"
-            )
+            raise UsageError("no analytics store is connected")
         return self.analytics
+
+
+def confirmed_months(settings: Settings) -> dict[Month, bool]:
+    """Return the months of conditional tax law that are settled, and whether the condition was met."""
+    return {Month.parse(month): outcome == "met" for month, outcome in settings.tax_conditions.items()}
 
 
 def make_client(adapters: Adapters, source: str) -> RequestClient:
@@ -82,14 +95,19 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             adapters = _embedded_adapters(settings, stack)
             await adapters.require_admin().apply(topology())
         else:
-            adapters = _google_adapters(settings, stack)
+            analytics = await _open_analytics(settings, stack)
+            adapters = _google_adapters(settings, stack, analytics)
         yield adapters
 
 
 def build_dispatcher(
-    settings: Settings, adapters: Adapters, *, failpoints: Failpoints | None = None
+    settings: Settings,
+    adapters: Adapters,
+    *,
+    failpoints: Failpoints | None = None,
+    observe: Observe | None = None,
 ) -> tuple[Dispatcher, Inbox]:
-    """Wire the core: every event family and handler that exists, over the given adapters."""
+    """Wire the core: every event family and handler that exists, over the given adapters; `observe`: see Dispatcher."""
     inbox = Inbox(
         documents=adapters.documents,
         publisher=adapters.publisher,
@@ -106,11 +124,15 @@ def build_dispatcher(
         publisher=adapters.publisher,
         documents=adapters.documents,
         identity=adapters.identity,
+        analytics=adapters.require_analytics(),
+        files=adapters.files,
         clock=adapters.clock,
         families=families_of(settings),
         handlers=all_handlers(),
         source=settings.source,
         allowed_sources=settings.allowed_sources or (ANY_SOURCE,),
+        confirmed=confirmed_months(settings),
+        observe=observe,
     )
     return dispatcher, inbox
 
@@ -162,7 +184,7 @@ def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
         return EmbeddedConsumer(bus, subscription, process, budget=budget)
 
     publisher = EmbeddedPublisher(bus)
-    analytics = DuckdbAnalytics(folder / "analytics.duckdb")
+    analytics = DuckdbAnalytics(folder / "analytics.duckdb", pseudonym=_pseudonyms(settings))
     for adapter in (analytics, documents, publisher):  # closed in the opposite order
         stack.push_async_callback(adapter.close)
     return Adapters(
@@ -171,12 +193,13 @@ def _embedded_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
         identity=UsersIdentity(documents),
         clock=clock,
         make_consumer=make_consumer,
+        files=LocalFiles(settings.documents_dir),
         admin=bus,
         analytics=analytics,
     )
 
 
-def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
+def _google_adapters(settings: Settings, stack: AsyncExitStack, analytics: Analytics) -> Adapters:
     from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
 
     from expert_bot.consumers.budget import Budget  # noqa: PLC0415
@@ -195,9 +218,7 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
             project=settings.project, emulator_host=settings.firestore_emulator_host
         )
     except DefaultCredentialsError as error:
-        raise SettingError(
-            "no Google credentials found; run on Google Cloud, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
-        ) from error
+        raise SettingError(_NO_CREDENTIALS) from error
 
     def make_consumer(
         subscription: str, process: Process, *, ordered: bool, max_work_s: float = DEFAULT_MAX_WORK_S
@@ -225,17 +246,56 @@ def _google_adapters(settings: Settings, stack: AsyncExitStack) -> Adapters:
         identity=UsersIdentity(documents),
         clock=SystemClock(),
         make_consumer=make_consumer,
+        files=_cloud_files(settings, stack) if in_cloud else LocalFiles(settings.documents_dir),
         admin=None if in_cloud else PubsubAdmin(channel=channel, project=settings.project),
-        analytics=None if in_cloud else _local_analytics(settings, stack),
+        analytics=analytics,
     )
 
 
-def _local_analytics(settings: Settings, stack: AsyncExitStack) -> Analytics:
-    from expert_bot.storage.duckdb_analytics import DuckdbAnalytics  # noqa: PLC0415
+def _cloud_files(settings: Settings, stack: AsyncExitStack) -> Files:
+    from google.cloud.storage import Client  # noqa: PLC0415
 
-    analytics = DuckdbAnalytics(_data_folder(settings) / "analytics.duckdb")
+    from expert_bot.storage.cloud_files import CloudFiles  # noqa: PLC0415
+
+    files = CloudFiles(Client(project=settings.project), settings.document_buckets)
+    stack.push_async_callback(files.close)
+    return files
+
+
+async def _open_analytics(settings: Settings, stack: AsyncExitStack) -> Analytics:
+    """Open BigQuery in the cloud or on an emulator, whose tables are made if they are missing; else the local file."""
+    if settings.mode is not Mode.CLOUD and settings.bigquery_emulator_host is None:
+        from expert_bot.storage.duckdb_analytics import DuckdbAnalytics  # noqa: PLC0415
+
+        local = DuckdbAnalytics(_data_folder(settings) / "analytics.duckdb", pseudonym=_pseudonyms(settings))
+        stack.push_async_callback(local.close)
+        return local
+
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
+
+    from expert_bot.storage.bigquery_analytics import BigqueryAnalytics  # noqa: PLC0415
+
+    try:
+        analytics = BigqueryAnalytics(
+            project=settings.project,
+            dataset=settings.bigquery_dataset,
+            location=settings.bigquery_location,
+            emulator_host=settings.bigquery_emulator_host,
+            pseudonym=_pseudonyms(settings),
+        )
+    except DefaultCredentialsError as error:
+        raise SettingError(_NO_CREDENTIALS) from error
     stack.push_async_callback(analytics.close)
+    if settings.bigquery_emulator_host is not None:
+        await analytics.ensure_tables()
     return analytics
+
+
+def _pseudonyms(settings: Settings) -> Pseudonyms:
+    """Return the pseudonyms of the key that is set; in local modes, where none is, of the data folder's own."""
+    if settings.pseudonym_key is not None:
+        return Pseudonyms(settings.pseudonym_key.get_secret_value().encode())
+    return Pseudonyms(local_key(_data_folder(settings)))
 
 
 def _data_folder(settings: Settings) -> Path:

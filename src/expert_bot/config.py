@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -21,6 +21,13 @@ from expert_bot.errors import SettingError
 
 PREFIX: Final = "EXPERT_BOT_"
 HOST_PATTERN: Final = r"^[A-Za-z0-9.\-\[\]:]+:\d{1,5}$"
+_EMULATOR_HOSTS: Final = (
+    "PUBSUB_EMULATOR_HOST",
+    "FIRESTORE_EMULATOR_HOST",
+    "FIREBASE_AUTH_EMULATOR_HOST",
+    "BIGQUERY_EMULATOR_HOST",  # Google's client would follow it
+    f"{PREFIX}BIGQUERY_EMULATOR_HOST",
+)
 
 
 class Mode(StrEnum):
@@ -35,7 +42,12 @@ class Settings(BaseSettings):
     """Everything that can be set from outside. Durations in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", allow_inf_nan=False
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # tracebacks show the causes of messages, and one input is a key
     )
 
     mode: Annotated[Mode, Field(description="Where documents, messages and analytics live.")] = Mode.EMBEDDED
@@ -54,6 +66,22 @@ class Settings(BaseSettings):
         Field(
             description="CloudEvents sources whose requests are accepted, comma separated; `*` accepts all."
         ),
+    ] = ()
+    tax_conditions: Annotated[
+        dict[Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")], Literal["met", "not-met"]],
+        NoDecode,
+        Field(
+            description="Conditional tax law that has been settled: `YYYY-MM=met` or `YYYY-MM=not-met`, comma separated. "
+            "Bills of other conditional months have both readings."
+        ),
+    ] = {}
+    documents_dir: Annotated[
+        Path, Field(description="Folder below which `file://` documents may lie; never read in cloud mode.")
+    ] = Path("/")
+    document_buckets: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(description="Cloud Storage buckets that `gs://` documents may come from, comma separated."),
     ] = ()
     pull: Annotated[bool, Field(description="Whether `serve` also pulls; off where Pub/Sub pushes.")] = True
     pulls: Annotated[int, Field(ge=1, le=32, description="Pull requests open at once per subscription.")] = 4
@@ -118,6 +146,31 @@ class Settings(BaseSettings):
     ask_timeout_s: Annotated[
         float, Field(ge=0.1, le=600, description="How long `ask` waits for its reply.")
     ] = 30.0
+    bigquery_dataset: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_]{1,1024}$", description="BigQuery dataset of the analytics tables.")
+    ] = "expert_bot"
+    bigquery_location: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9-]{1,40}$",
+            description="Where the dataset is, e.g. `europe-southwest1`; BigQuery finds out if it is not said.",
+        ),
+    ] = None
+    bigquery_emulator_host: Annotated[
+        str | None,
+        Field(
+            pattern=HOST_PATTERN,
+            description="`emulators` mode: host:port of a BigQuery emulator; without it analytics are in DuckDB.",
+        ),
+    ] = None
+    pseudonym_key: Annotated[
+        SecretStr | None,
+        Field(
+            min_length=32,
+            description="Secret of at least 32 characters that analytics' pseudonyms of users are made with; required in "
+            "cloud mode, else made once in the data folder.",
+        ),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Field(description="Least severe log line that is written."),
@@ -167,7 +220,9 @@ class Settings(BaseSettings):
         ),
     ] = None
 
-    @field_validator("allowed_sources", "push_audiences", "push_service_accounts", mode="before")
+    @field_validator(
+        "allowed_sources", "document_buckets", "push_audiences", "push_service_accounts", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (
@@ -176,7 +231,7 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("handler_timeouts_s", mode="before")
+    @field_validator("handler_timeouts_s", "tax_conditions", mode="before")
     @classmethod
     def _split_pairs(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -217,7 +272,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             # compared without the prefix, which would make everything look alike
             close = difflib.get_close_matches(variable[len(PREFIX) :].lower(), Settings.model_fields, n=1)
             hint = f"did you mean {variable_name(close[0])}?" if close else f"known: {', '.join(known)}"
-            raise SettingError(f"{variable}={value!r} is not a setting; {hint}")
+            raise SettingError(f"{variable}={_shown(variable, value)} is not a setting; {hint}")
 
 
 def _explain(error: ErrorDetails, environ: Mapping[str, str]) -> SettingError:
@@ -229,7 +284,12 @@ def _explain(error: ErrorDetails, environ: Mapping[str, str]) -> SettingError:
         )
     else:
         allowed = error["msg"][0].lower() + error["msg"][1:]
-    return SettingError(f"{variable}={environ.get(variable, '')!r}: {allowed}")
+    return SettingError(f"{variable}={_shown(variable, environ.get(variable, ''))}: {allowed}")
+
+
+def _shown(variable: str, value: str) -> str:
+    """Return a value as messages show it: never that of a key, however its name is misspelt."""
+    return "'***'" if variable.upper().endswith("KEY") and value else repr(value)
 
 
 def _refuse_contradictions(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -240,13 +300,18 @@ def _refuse_contradictions(settings: Settings, environ: Mapping[str, str]) -> No
                 raise SettingError(f"{variable}='' must be set to host:port with {mode}, e.g. 127.0.0.1:8085")
     if settings.k_service and settings.mode is not Mode.CLOUD:
         raise SettingError(f"{mode}: on Cloud Run (K_SERVICE={settings.k_service!r}) only 'cloud' is allowed")
-    if settings.mode is not Mode.CLOUD:
-        return
-    for variable in ("PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST"):
+    if settings.mode is Mode.CLOUD:
+        _refuse_unfit_for_cloud(settings, environ, mode)
+
+
+def _refuse_unfit_for_cloud(settings: Settings, environ: Mapping[str, str], mode: str) -> None:
+    for variable in _EMULATOR_HOSTS:
         if environ.get(variable):
             raise SettingError(f"{variable}={environ[variable]!r} must not be set with {mode}")
     if not environ.get("GOOGLE_CLOUD_PROJECT"):
         raise SettingError(f"GOOGLE_CLOUD_PROJECT='' must name the project with {mode}")
+    if settings.pseudonym_key is None:
+        raise SettingError(f"{PREFIX}PSEUDONYM_KEY='' must be a secret of at least 32 characters with {mode}")
     if not settings.allowed_sources:
         raise SettingError(
             f"{PREFIX}ALLOWED_SOURCES='' must list the accepted event sources (or '*') with {mode}"

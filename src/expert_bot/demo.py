@@ -10,7 +10,7 @@ from typing import Final
 
 from expert_bot.app import Adapters, make_client, open_adapters
 from expert_bot.config import Mode, Settings
-from expert_bot.energy.household_csv import write_household_csv
+from expert_bot.energy.formats.household import write_household_csv
 from expert_bot.energy.simulation import simulate_household
 from expert_bot.ingest import ImportReport, import_consumption
 from expert_bot.ports import DocKey, Put

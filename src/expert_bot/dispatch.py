@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, assert_never
 from urllib.parse import quote
 
 import structlog
+from pydantic import BaseModel
 
-from expert_bot.delivery import REPLAY_FOR, Ack, DeadLetter, Delivery, Message, Outcome, Retry
-from expert_bot.errors import BusUnavailableError, MalformedEventError, MessageRefusedError, PermanentError
+from expert_bot.delivery import REPLAY_FOR, Ack, DeadLetter, Delivery, Outcome, Retry
+from expert_bot.energy.calendar import Month
+from expert_bot.errors import (
+    BusUnavailableError,
+    MalformedEventError,
+    MessageRefusedError,
+    PermanentError,
+    PreconditionFailedError,
+)
 from expert_bot.handlers import Context, Handler, Reply
 from expert_bot.inbox.protocol import Inbox
 from expert_bot.inbox.work import Decision
-from expert_bot.ports import Clock, DocumentReader, Identity, Publisher
-from expert_bot.records import record
+from expert_bot.ports import Analytics, Clock, Documents, Files, Identity, Publisher, Write
+from expert_bot.replies import ReplyEncoder
 from expert_bot.schemas import pubsub
 from expert_bot.schemas.data import check_size, parse_data
 from expert_bot.schemas.dead_letter import CauseOfDeath, describe_reason, encode_dead_letter
@@ -28,28 +37,19 @@ from expert_bot.schemas.problem import Problem
 
 ANY_SOURCE: Final = "*"
 _UNDELIVERABLE_RETRY_S: Final = 10.0
-_NAMESPACE: Final = uuid.NAMESPACE_URL.bytes
-_PASSED_ON_EXTENSIONS: Final = ("traceparent", "tracestate", "expirytime")
 
 _log = structlog.get_logger(__name__)
 
 
-def reply_id(source: str, event_id: str, handler: str, index: int) -> str:
-    """Return the id of a handler's n-th reply to an event: always the same for the same request."""
-    # control characters cannot occur in the parts, so the separator keeps them apart
-    name = f"{source}\n{event_id}\n{handler}\n{index}"
-    digest = bytearray(hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50  # RFC 9562, version 5; `uuid.uuid5` gives the same, four times slower
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+Observe = Callable[[Outcome, float, str, str | None], None]
 
 
 class Dispatcher:
     """The one entrance for every delivery, whatever transport it came by.
 
     `source`: CloudEvents source of everything emitted. `allowed_sources`: sources whose requests are accepted, `*` for
-    all. `families`: by subscription name. `handlers`: by event type name.
+    all. `families`: by subscription name. `handlers`: by event type name. `confirmed`: see Context. `observe`: told of every delivery's outcome, the
+    seconds it took, its event type (`""`: unreadable) and whose request it was (None: not decided here).
     """
 
     def __init__(
@@ -57,23 +57,31 @@ class Dispatcher:
         *,
         inbox: Inbox,
         publisher: Publisher,
-        documents: DocumentReader,
+        documents: Documents,
         identity: Identity,
+        analytics: Analytics,
+        files: Files,
         clock: Clock,
         families: Mapping[str, EventFamily],
         handlers: Mapping[str, Handler],
         source: str,
         allowed_sources: Sequence[str],
+        confirmed: Mapping[Month, bool] = MappingProxyType({}),
+        observe: Observe | None = None,
     ) -> None:
         self._inbox = inbox
         self._publisher = publisher
         self._documents = documents
         self._identity = identity
+        self._analytics = analytics
+        self._files = files
         self._clock = clock
         self._families = families
         self._handlers = handlers
-        self._source = source
+        self.replies = ReplyEncoder(source, clock)
         self._allowed_sources = frozenset(allowed_sources)
+        self._confirmed = confirmed
+        self._observe = observe
         self._log = (
             _log.bind()
         )  # once: the logger that configuration has made by now, not one made at every line
@@ -90,13 +98,19 @@ class Dispatcher:
             return Ack(duplicate=True)
         family = self._families.get(delivery.subscription)
         event: CloudEvent | None = None
+        user_id: str | None = None
         try:
             event = _decode(delivery, family)
         except MalformedEventError as error:
             outcome = await self._bury_undecodable(delivery, error)
         else:
-            outcome = await self._inbox.handle(delivery, event, _EventWork(self, delivery, event, family))
-        self._log_outcome(delivery, event, outcome, time.perf_counter() - started)
+            work = _EventWork(self, delivery, event, family)
+            outcome = await self._inbox.handle(delivery, event, work)
+            user_id = work.user_id
+        took_s = time.perf_counter() - started
+        self._log_outcome(delivery, event, outcome, took_s)
+        if self._observe is not None:
+            self._observe(outcome, took_s, event.type if event else "", user_id)
         return outcome
 
     def _log_outcome(
@@ -166,36 +180,47 @@ class Dispatcher:
             asked_at=event.time or self._clock.now(),
             documents=self._documents,
             identity=self._identity,
+            analytics=self._analytics,
+            files=self._files,
+            confirmed=self._confirmed,
         )
 
-    def encode_reply(
-        self, cause: CloudEvent, topic: str, key: str, reply: Reply, author: str, index: int
-    ) -> Message:
-        """Encode a reply to an event: deterministic id, correlation, causation, tracing and ordering carried on."""
-        carried = {name: cause.extensions[name] for name in _PASSED_ON_EXTENSIONS if name in cause.extensions}
-        carried["correlationid"] = cause.correlation_id
-        carried["causationid"] = cause.id
-        if key:
-            carried["partitionkey"] = key
-        event = CloudEvent(
-            id=reply_id(cause.source, cause.id, author, index),
-            source=self._source,
-            type=reply.type.name,
-            time=self._clock.now(),
-            data=reply.data.__pydantic_serializer__.to_json(reply.data),
-            extensions=carried,
-        )
-        return pubsub.encode_binary(event, topic)
+    async def note_beginning(self, handler: Handler, request: BaseModel, context: Context) -> None:
+        """Write what the handler wants written when its work begins; whoever has written meanwhile is right.
+
+        Raises StoreUnavailableError.
+        """
+        if handler.begin is None:
+            return
+        writes = await handler.begin(request, context)
+        if writes:
+            with suppress(PreconditionFailedError):
+                await self._documents.commit(writes)
+
+    async def note_death(self, event: CloudEvent, family: EventFamily, problem: Problem) -> tuple[Write, ...]:
+        """Return what the handler wants written with a request's death; nothing for a request nobody could read.
+
+        Raises TransientError.
+        """
+        handler = self._handlers.get(event.type)
+        if handler is None or handler.fail is None or handler.handles is not family.requested:
+            return ()
+        try:
+            request = parse_data(event, handler.handles, family.max_data_bytes)
+        except PermanentError:
+            return ()
+        return await handler.fail(request, self.make_context(event), problem)
 
 
-@record()
+@dataclass(slots=True)
 class _EventWork:
-    """The work on one event, for the inbox."""
+    """The work on one event, for the inbox. `user_id`: whose request it is, once it has been read."""
 
     dispatcher: Dispatcher
     delivery: Delivery
     event: CloudEvent
     family: EventFamily | None
+    user_id: str | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -209,17 +234,22 @@ class _EventWork:
         handler = self.dispatcher.find_handler(self.event, self.family)
         assert self.family is not None  # noqa: S101  # find_handler refuses events without a family
         request = parse_data(self.event, handler.handles, self.family.max_data_bytes)
-        result = await handler.handle(request, self.dispatcher.make_context(self.event))
+        self.user_id = getattr(request, "user_id", None)
+        context = self.dispatcher.make_context(self.event)
+        await self.dispatcher.note_beginning(handler, request, context)
+        result = await handler.handle(request, context)
         key = self._ordering_key(self.family.ordering_key(request))
         messages = tuple(
-            self.dispatcher.encode_reply(self.event, self.family.reply_topic, key, reply, handler.name, index)
+            self.dispatcher.replies.encode(
+                self.event, self.family.reply_topic, key, reply, handler.name, index
+            )
             for index, reply in enumerate(result.replies)
         )
         return Decision(messages=messages, writes=result.writes)
 
-    def explain_death(self, cause: CauseOfDeath, replay: int) -> tuple[Message, ...]:
+    async def explain_death(self, cause: CauseOfDeath, replay: int) -> Decision:
         if self.family is None:
-            return ()
+            return Decision()
         reason = describe_reason(cause.reason)
         problem = Problem(
             type=f"urn:expert-bot:problem:{cause.reason}",
@@ -232,11 +262,11 @@ class _EventWork:
         )
         reply = Reply(self.family.failed, problem)
         author = f"{self.family.name}.failed"
-        return (
-            self.dispatcher.encode_reply(
-                self.event, self.family.reply_topic, self._ordering_key(""), reply, author, replay
-            ),
+        message = self.dispatcher.replies.encode(
+            self.event, self.family.reply_topic, self._ordering_key(""), reply, author, replay
         )
+        writes = await self.dispatcher.note_death(self.event, self.family, problem)
+        return Decision(messages=(message,), writes=writes)
 
     def _ordering_key(self, derived: str) -> str:
         return self.event.extensions.get("partitionkey") or self.delivery.ordering_key or derived

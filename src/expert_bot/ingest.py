@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from expert_bot.assistant.profile import (
-    USAGE_FIELD,
-    display_name,
-    new_profile_fields,
-    profile_key,
-    usage_fields,
-)
-from expert_bot.energy.household_csv import ParsedCurve, RejectedRow, parse_household_csv
+from expert_bot.energy.calendar import TariffZone
+from expert_bot.energy.formats import ParsedCurve, RejectedRow, parse_curve
 from expert_bot.errors import PreconditionFailedError, StoreUnavailableError, UsageError
-from expert_bot.ports import Analytics, Clock, Create, Documents, Identity, StoreReport, Update, Write
-from expert_bot.schemas.events.chat import USER_ID_PATTERN
+from expert_bot.intake import profile_write
+from expert_bot.ports import Analytics, Clock, Documents, Identity, StoreReport
+from expert_bot.schemas.identifiers import USER_ID_PATTERN
 
 _MAX_TRIES: Final = 10
 _NOTHING_STORED: Final = StoreReport(inserted=0, changed=0, unchanged=0)
@@ -51,20 +46,26 @@ async def import_consumption(
     documents: Documents,
     clock: Clock,
     identity: Identity | None = None,
+    *,
+    zone: TariffZone = TariffZone.PENINSULA,
 ) -> ImportReport:
-    """Import a household CSV for a user. Importing the same file again changes nothing, in no document.
+    """Import a consumption file for a user. Importing the same file again changes nothing, in no document.
 
-    `source`: a binary stream or its lines, read in a thread. `identity` names a new profile (`Usuario` without one).
+    `source`: a binary stream or its lines, read in a thread. `zone`: whose clock labels its hours. `identity` names a new profile (`Usuario` without one).
     Safe to repeat after any failure: the profile is refreshed from what is stored, not from this file.
     Raises UsageError (user id or file unusable as a whole) or StoreUnavailableError.
     """
     if not re.fullmatch(USER_ID_PATTERN, user_id):
         raise UsageError(f"user id {user_id[:40]!a} must match {USER_ID_PATTERN}")
-    curve = await asyncio.to_thread(parse_household_csv, source)
-    if not curve.readings:
-        return _report(curve, _NOTHING_STORED, profile_changed=False)
-    stored = await analytics.store_readings(user_id, curve.readings)
-    profile_changed = await refresh_profile(user_id, analytics, documents, clock, identity)
+    curve = await asyncio.to_thread(parse_curve, source, zone=zone)
+    stored = (
+        await analytics.store_readings(user_id, curve.readings, as_of=clock.now())
+        if curve.readings
+        else _NOTHING_STORED
+    )
+    profile_changed = await refresh_profile(
+        user_id, analytics, documents, clock, identity, parsed=curve, zone=zone
+    )
     return _report(curve, stored, profile_changed=profile_changed)
 
 
@@ -74,13 +75,24 @@ async def refresh_profile(
     documents: Documents,
     clock: Clock,
     identity: Identity | None = None,
+    *,
+    parsed: ParsedCurve | None = None,
+    zone: TariffZone = TariffZone.PENINSULA,
 ) -> bool:
-    """Bring the profile's monthly figures up to what is stored; return whether that changed anything.
+    """Bring the profile up to what is stored and what a document says; return whether that changed anything.
 
     Raises StoreUnavailableError, also if the profile kept changing under it.
     """
     for _ in range(_MAX_TRIES):
-        write = await _profile_write(user_id, analytics, documents, clock, identity)
+        write = await profile_write(
+            user_id,
+            parsed=parsed,
+            zone=zone,
+            analytics=analytics,
+            documents=documents,
+            identity=identity,
+            at=clock.now(),
+        )
         if write is None:
             return False
         try:
@@ -89,29 +101,6 @@ async def refresh_profile(
             continue  # someone else wrote the profile since it was read: look again
         return True
     raise StoreUnavailableError(f"the profile was changed by others {_MAX_TRIES} times in a row; try again")
-
-
-async def _profile_write(
-    user_id: str, analytics: Analytics, documents: Documents, clock: Clock, identity: Identity | None
-) -> Write | None:
-    """Return the write that refreshes the profile, or None if it is up to date.
-
-    The profile is read before the figures: whoever stores hours later also writes the profile later, so figures that
-    are already old fail on the version instead of replacing newer ones.
-    """
-    key = profile_key(user_id)
-    document = await documents.get(key)
-    months = await analytics.monthly_usage(user_id)
-    if not months:
-        return None
-    usage = usage_fields(months)
-    if document is None:
-        user_name = await display_name(identity, user_id)
-        fields = new_profile_fields(user_id=user_id, user_name=user_name, created_at=clock.now())
-        return Create(key, {**fields, USAGE_FIELD: usage})
-    if document.fields.get(USAGE_FIELD) == usage:
-        return None
-    return Update(key, {USAGE_FIELD: usage, "updated_at": clock.now()}, if_version=document.version)
 
 
 def _report(curve: ParsedCurve, stored: StoreReport, *, profile_changed: bool) -> ImportReport:

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple, NewType, Protocol, Self
 
 from expert_bot.delivery import Delivery, Message, Outcome
-from expert_bot.energy.readings import HourlyReading
-from expert_bot.energy.usage import MonthUsage
+from expert_bot.ports_analytics import Analytics as Analytics  # noqa: PLC0414  # a port like those below, from its own room
+from expert_bot.ports_analytics import StoreReport as StoreReport  # noqa: PLC0414  # likewise
 from expert_bot.records import record
 from expert_bot.schemas.topology import Topology
 
@@ -129,6 +129,13 @@ class DocumentReader(Protocol):
         """
         ...
 
+    async def find(self, collection: str, where: Sequence[Where], *, limit: int) -> list[Document]:
+        """Return up to `limit` documents for which every condition holds; order is unspecified.
+
+        A document without the field never matches. Raises StoreUnavailableError.
+        """
+        ...
+
 
 class Documents(DocumentReader, Protocol):
     """Small documents with optimistic concurrency. No locks: ownership is a document's `version`."""
@@ -142,13 +149,6 @@ class Documents(DocumentReader, Protocol):
         """
         ...
 
-    async def find(self, collection: str, where: Sequence[Where], *, limit: int) -> list[Document]:
-        """Return up to `limit` documents for which every condition holds; order is unspecified.
-
-        A document without the field never matches. Raises StoreUnavailableError.
-        """
-        ...
-
     async def ping(self) -> None:
         """Return if the store answers; raise StoreUnavailableError if not."""
         ...
@@ -158,38 +158,15 @@ class Documents(DocumentReader, Protocol):
         ...
 
 
-@record(kw_only=True)
-class StoreReport:
-    """What a load changed: `inserted` new hours, `changed` hours whose value differs, `unchanged` the rest."""
+class Files(Protocol):
+    """Uploaded files, read where they are."""
 
-    inserted: int
-    changed: int
-    unchanged: int
+    async def fetch(self, uri: str, *, max_bytes: int) -> bytes:
+        """Return a file's bytes.
 
-
-class Analytics(Protocol):
-    """Hourly consumption by user. Named operations only: no SQL crosses this port."""
-
-    async def store_readings(self, user_id: str, readings: Sequence[HourlyReading]) -> StoreReport:
-        """Merge hours by (user_id, starts_at), all or none; storing the same readings again changes nothing.
-
-        A later value replaces an earlier one. `readings` has each hour once. Raises StoreUnavailableError.
+        Raises PermanentError (`document-uri-refused`, `document-not-found`, `document-too-large`) or
+        StoreUnavailableError.
         """
-        ...
-
-    async def monthly_usage(self, user_id: str) -> list[MonthUsage]:
-        """Return one row per local calendar month with data, oldest first; [] for an unknown user. Exact kWh.
-
-        Raises StoreUnavailableError.
-        """
-        ...
-
-    async def ping(self) -> None:
-        """Return if the store answers; raise StoreUnavailableError if not."""
-        ...
-
-    async def close(self) -> None:
-        """Free connections; safe to call twice."""
         ...
 
 

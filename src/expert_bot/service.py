@@ -24,11 +24,16 @@ from expert_bot.http.push_limits import PushLimits
 from expert_bot.http.push_settings import make_authenticator
 from expert_bot.http.server import make_app
 from expert_bot.inbox.work import Failpoints
+from expert_bot.metrics import WorkerMetrics
 from expert_bot.schemas.families import families_by_subscription
 from expert_bot.schemas.topology import ARCHIVE_SUBSCRIPTION, NEEDED_DEDUP_DAYS, PUSH_ACK_DEADLINE_S
+from expert_bot.storage.row_batches import RowBatches
 
 STALLED_AFTER_S: Final = 60.0
 STOP_WITHIN_S: Final = 8.5
+FIGURES_WITHIN_S: Final = 1.0
+"""How long the last minute's figures may take at the end; they are not worth more of it."""
+
 _PUSH_MARGIN_S: Final = 30.0
 _BESIDES_HANDLER_S: Final = 120.0  # waiting for another owner, and publishing
 
@@ -49,7 +54,11 @@ class Worker:
         pull: bool = True,
         failpoints: Failpoints | None = None,
     ) -> None:
-        self.dispatcher, self._inbox = build_dispatcher(settings, adapters, failpoints=failpoints)
+        self._batches = RowBatches(adapters.require_analytics())
+        self._metrics = WorkerMetrics(adapters.clock, self._batches.put)
+        self.dispatcher, self._inbox = build_dispatcher(
+            settings, adapters, failpoints=failpoints, observe=self._metrics.observe
+        )
         self._settings = settings
         self._consumers = [
             adapters.make_consumer(
@@ -63,11 +72,13 @@ class Worker:
         archiver = Archiver(adapters.documents, adapters.clock)
         self._consumers.append(adapters.make_consumer(ARCHIVE_SUBSCRIPTION, archiver.process, ordered=False))
         self._tasks: list[asyncio.Task[None]] = []
+        self._measuring: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start consuming and relaying."""
         self._tasks = [asyncio.create_task(consumer.run()) for consumer in self._consumers]
         self._tasks.append(asyncio.create_task(self._relay()))
+        self._measuring = asyncio.create_task(self._metrics.run())
 
     async def until_broken(self) -> None:
         """Return only by raising what broke a consumer or the relay: a mistake of ours, since they survive outages."""
@@ -81,6 +92,10 @@ class Worker:
             self._tasks[-1].cancel()
         await asyncio.gather(*(consumer.drain(self._settings.drain_s) for consumer in self._consumers))
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.gather(self._measuring, return_exceptions=True)
+        await self._batches.close(within_s=FIGURES_WITHIN_S)
 
     async def check_stall(self) -> None:
         """Raise BusUnavailableError if a consumer has not heard from the bus for a minute."""

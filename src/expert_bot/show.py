@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -23,6 +23,8 @@ from expert_bot.schemas.envelope import CloudEvent, context_attributes, format_t
 
 MAX_REJECTED_SHOWN: Final = 20
 MAX_TEXT_SHOWN: Final = 4000
+Present = Callable[[CloudEvent], None]
+
 console = Console(highlight=False)
 progress_console = Console(stderr=True)
 
@@ -49,17 +51,45 @@ def event(title: str, shown: CloudEvent) -> None:
 
 
 def reply(shown: CloudEvent) -> None:
-    """Show a reply's text and the facts behind it, or why the request failed."""
+    """Show a chat reply's text and the facts behind it."""
     data = json.loads(shown.data)
-    if "response" not in data:
-        console.print(
-            f"[bold red]{escape(data['title'])}[/]: {escape(data['detail'])} ({escape(data['reason'])})"
-        )
-        return
     console.print(Panel(escape(data["response"]), title="Answer", title_align="left", border_style="green"))
     facts(data["facts"])
     for question in data["suggestions"]:
         console.print(f"[dim]You could ask:[/] {escape(question)}")
+
+
+def problem(shown: CloudEvent) -> None:
+    """Show why a request failed."""
+    data = json.loads(shown.data)
+    console.print(
+        f"[bold red]{escape(data['title'])}[/]: {escape(data['detail'])} ({escape(data['reason'])})"
+    )
+
+
+def processed(shown: CloudEvent) -> None:
+    """Show what was read from a document."""
+    data = json.loads(shown.data)
+    days = f", {data['first_day']} .. {data['last_day']}" if data["first_day"] else ""
+    console.print(
+        f"{data['layout']}: {data['rows_accepted']} of {data['rows_read']} rows used{days}, "
+        f"{data['energy_kwh']} kWh; {data['hours_inserted']} hours new, {data['hours_changed']} changed"
+    )
+    for row in data["rejected"][:MAX_REJECTED_SHOWN]:
+        console.print(f"[yellow]line {row['line']}[/]: {escape(row['reason'])}")
+    for name in data["also_read"]:
+        console.print(f"also read: {escape(name.replace('_', ' '))}")
+
+
+def analysed(shown: CloudEvent) -> None:
+    """Show an analysis's result and the facts behind it."""
+    data = json.loads(shown.data)
+    if data["status"] != "success":
+        console.print(f"[yellow]{escape(data['kind'])}[/]: {escape(data['result']['reason'])}")
+        return
+    text = escape(json.dumps(data["result"], ensure_ascii=False, indent=2))
+    console.print(Panel(text, title=data["kind"], title_align="left"))
+    facts(data["facts"])
 
 
 def facts(shown: list[dict[str, Any]]) -> None:

@@ -29,6 +29,8 @@ from expert_bot.inbox.work import InboxSettings
 from expert_bot.schemas import pubsub
 from expert_bot.schemas.envelope import CloudEvent
 from expert_bot.schemas.events.chat import FAMILY
+from expert_bot.storage.duckdb_analytics import DuckdbAnalytics
+from expert_bot.storage.local_files import LocalFiles
 from expert_bot.storage.memory_documents import MemoryDocuments
 from expert_bot.storage.users_identity import UsersIdentity
 from expert_bot.telemetry import configure_logging
@@ -84,6 +86,8 @@ def make_process(handlers: dict[str, Handler]) -> Callable[[Delivery], Awaitable
         publisher=publisher,
         documents=documents,
         identity=UsersIdentity(documents),
+        analytics=DuckdbAnalytics(Path("never-opened.duckdb"), pseudonym=str),
+        files=LocalFiles(Path("/")),
         clock=clock,
         families={FAMILY.subscription: FAMILY},
         handlers=handlers,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Final
 
 from expert_bot.app import SystemClock
@@ -22,7 +23,9 @@ from expert_bot.ports import Documents
 from expert_bot.publishers.pubsub import PubsubPublisher
 from expert_bot.schemas.families import EventData, EventFamily, EventType
 from expert_bot.service import calm_garbage_collector
+from expert_bot.storage.duckdb_analytics import DuckdbAnalytics
 from expert_bot.storage.firestore_documents import FirestoreDocuments
+from expert_bot.storage.local_files import LocalFiles
 from expert_bot.storage.memory_documents import MemoryDocuments
 from expert_bot.storage.users_identity import UsersIdentity
 from expert_bot.telemetry import configure_logging
@@ -84,6 +87,8 @@ async def _run(job: Job, documents: Documents) -> None:
         publisher=publisher,
         documents=documents,
         identity=UsersIdentity(documents),
+        analytics=DuckdbAnalytics(Path("never-opened.duckdb"), pseudonym=str),
+        files=LocalFiles(Path("/")),
         clock=clock,
         families={subscription: family},
         handlers={REQUESTED.name: Handler("echo", REQUESTED, echo)},

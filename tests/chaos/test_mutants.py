@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-import expert_bot.dispatch
+import expert_bot.replies
 from expert_bot.inbox.protocol import Inbox
 from tests.chaos.ground import Ground
 from tests.chaos.zombies import zombies
@@ -80,7 +80,7 @@ def _same_reply_id() -> None:
 
 def _random_reply_id() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(expert_bot.dispatch, "reply_id", lambda *_: str(uuid.uuid4()))
+        patch.setattr(expert_bot.replies, "reply_id", lambda *_: str(uuid.uuid4()))
         _same_reply_id()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from expert_bot.config import Mode
-from expert_bot.delivery import Ack, Message, Outcome
+from expert_bot.delivery import Ack, Outcome
 from expert_bot.errors import PreconditionFailedError
 from expert_bot.inbox.entry import State, entry_key
 from expert_bot.inbox.protocol import Inbox
@@ -125,8 +125,8 @@ class LongWork:
         effect = Create(DocKey("effects", f"{self._event.id}-{self._worker}"), {"event": self._event.id})
         return Decision(messages=(reply_to(self._event, self._worker),), writes=(effect,))
 
-    def explain_death(self, cause: CauseOfDeath, replay: int) -> tuple[Message, ...]:
-        return (reply_to(self._event, cause.reason),)
+    async def explain_death(self, cause: CauseOfDeath, replay: int) -> Decision:  # one life only
+        return Decision(messages=(reply_to(self._event, cause.reason),))
 
 
 async def zombies(

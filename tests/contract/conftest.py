@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from expert_bot.ports import Analytics, Documents
+from expert_bot.ports import Documents
+from expert_bot.ports_analytics import Analytics
+from expert_bot.storage.pseudonyms import Pseudonyms
 from tests.contract.bus_kit import BusKit, embedded_kit, pubsub_kit
 
 PROJECT = "contract-tests"
+PSEUDONYM = Pseudonyms(bytes(32))
+_PREPARED: set[str] = set()
 
 
 class RealClock:
@@ -53,12 +57,24 @@ async def documents(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
     await store.close()
 
 
-@pytest.fixture(params=["duckdb"])
+@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.emulator)])
 async def analytics(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Analytics]:
-    """Every adapter of Analytics, empty."""
-    from expert_bot.storage.duckdb_analytics import DuckdbAnalytics  # noqa: PLC0415  # only what the row needs
+    """Every adapter of Analytics; of BigQuery's emulator all tests share one dataset, as users do in the cloud."""
+    store: Analytics
+    if request.param == "duckdb":
+        from expert_bot.storage.duckdb_analytics import DuckdbAnalytics  # noqa: PLC0415  # only what the row needs
 
-    store = DuckdbAnalytics(tmp_path / "analytics.duckdb")
+        store = DuckdbAnalytics(tmp_path / "analytics.duckdb", pseudonym=PSEUDONYM)
+    else:
+        from expert_bot.storage.bigquery_analytics import BigqueryAnalytics  # noqa: PLC0415  # only what the row needs
+
+        emulator_host = request.getfixturevalue("bigquery_emulator")
+        store = BigqueryAnalytics(
+            project=PROJECT, dataset="analytics", pseudonym=PSEUDONYM, emulator_host=emulator_host
+        )
+        if emulator_host not in _PREPARED:
+            await store.ensure_tables()
+            _PREPARED.add(emulator_host)
     yield store
     await store.close()
 

@@ -214,7 +214,7 @@ async def test_unusable_file_is_unavailable(content: bytes | None, tmp_path: Pat
     with pytest.raises(BusUnavailableError, match="broken"):
         await bus.publish([Message(topic="a", data=b"b")])
     await bus.close()
-    analytics = DuckdbAnalytics(path)
+    analytics = DuckdbAnalytics(path, pseudonym=str)
     with pytest.raises(StoreUnavailableError, match="broken"):
         await analytics.ping()
     await analytics.close()
@@ -247,7 +247,7 @@ async def test_writer_that_does_not_let_go_is_an_outage(documents_path: Path) ->
 async def test_duckdb_waits_for_the_other_process(tmp_path: Path) -> None:
     """While another process has the file an operation waits, and succeeds once the file is free."""
     path = tmp_path / "analytics.duckdb"
-    analytics = DuckdbAnalytics(path)
+    analytics = DuckdbAnalytics(path, pseudonym=str)
     with child(DUCKDB_HOLDER, str(path)) as process:
         assert process.stdout is not None
         assert await asyncio.to_thread(process.stdout.readline) == "held\n"
@@ -261,7 +261,7 @@ async def test_duckdb_waits_for_the_other_process(tmp_path: Path) -> None:
 async def test_duckdb_file_that_stays_held_is_an_outage(tmp_path: Path) -> None:
     """When the other process does not let go in time, the error says which file it holds."""
     path = tmp_path / "analytics.duckdb"
-    analytics = DuckdbAnalytics(path, lock_wait_s=0.1)
+    analytics = DuckdbAnalytics(path, pseudonym=str, lock_wait_s=0.1)
     with child(DUCKDB_HOLDER, str(path)) as process:
         assert process.stdout is not None
         assert await asyncio.to_thread(process.stdout.readline) == "held\n"
@@ -273,7 +273,7 @@ async def test_duckdb_file_that_stays_held_is_an_outage(tmp_path: Path) -> None:
 async def test_duckdb_close_ends_the_waiting(tmp_path: Path) -> None:
     """Closing does not wait for another process's file: what was waiting for it fails as an outage."""
     path = tmp_path / "analytics.duckdb"
-    analytics = DuckdbAnalytics(path, lock_wait_s=10 * PATIENCE_S)
+    analytics = DuckdbAnalytics(path, pseudonym=str, lock_wait_s=10 * PATIENCE_S)
     with child(DUCKDB_HOLDER, str(path)) as process:
         assert process.stdout is not None
         assert await asyncio.to_thread(process.stdout.readline) == "held\n"

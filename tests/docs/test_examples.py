@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import expert_bot
-from expert_bot.energy.household_csv import write_household_csv
+from expert_bot.energy.formats.household import write_household_csv
 from expert_bot.energy.simulation import simulate_household
 from tests.docs.documents import README, ROOT, blocks, reader_environment, run
 

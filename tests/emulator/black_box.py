@@ -31,14 +31,15 @@ DEAD_LETTER_TOPIC = "expert-bot-dead-letters"  # named in the contract's descrip
 
 
 class Contract:
-    """What `docs/asyncapi.yaml` says about the family of chat."""
+    """What `docs/asyncapi.yaml` says."""
 
     def __init__(self) -> None:
         self._document = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text("utf-8"))
 
-    def channel(self, action: str) -> str:
-        """Return the topic on which the service does this: `receive` or `send`."""
-        (operation,) = (each for each in self._document["operations"].values() if each["action"] == action)
+    def channel(self, action: str, family: str = "chat") -> str:
+        """Return the topic on which the service does this for a family: `receive` or `send`."""
+        what = {"receive": "request", "send": "reply"}[action]
+        operation = self._document["operations"][f"{action}-{family}-{what}"]
         channel = operation["channel"]["$ref"].rpartition("/")[2]
         address: str = self._document["channels"][channel]["address"]
         return address
@@ -174,9 +175,11 @@ class World:
         """Subscribe to a topic from now on."""
         return Mailbox(self.subscriber, self.project, topic)
 
-    def publish(self, data: bytes, attributes: Mapping[str, str], key: str = "") -> None:
+    def publish(
+        self, data: bytes, attributes: Mapping[str, str], key: str = "", *, family: str = "chat"
+    ) -> None:
         """Publish a request and await its confirmation."""
-        self._send(data, attributes, key).result(PATIENCE_S)
+        self._send(data, attributes, key, family).result(PATIENCE_S)
 
     def ask(self, *questions: Question, key: str = "") -> None:
         """Publish questions in binary mode, at once."""
@@ -198,8 +201,8 @@ class World:
         self.publisher.transport.close()
         self.subscriber.close()
 
-    def _send(self, data: bytes, attributes: Mapping[str, str], key: str) -> Any:
-        topic = f"projects/{self.project}/topics/{self.contract.channel('receive')}"
+    def _send(self, data: bytes, attributes: Mapping[str, str], key: str, family: str = "chat") -> Any:
+        topic = f"projects/{self.project}/topics/{self.contract.channel('receive', family)}"
         return self.publisher.publish(topic, data, ordering_key=key, **attributes)
 
     def _channel(self) -> grpc.Channel:

@@ -22,7 +22,7 @@ import pytest
 
 from expert_bot import __version__
 from expert_bot.config import Settings, variable_name
-from expert_bot.energy.household_csv import write_household_csv
+from expert_bot.energy.formats.household import write_household_csv
 from expert_bot.energy.simulation import simulate_household
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,6 +264,7 @@ def test_cloud_mode_without_credentials_says_what_to_do(tmp_path: Path) -> None:
         code=2,
         EXPERT_BOT_MODE="cloud",
         EXPERT_BOT_ALLOWED_SOURCES="*",
+        EXPERT_BOT_PSEUDONYM_KEY="k" * 32,
         GOOGLE_CLOUD_PROJECT="no-such-project",
         GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "missing.json"),
     )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from expert_bot.delivery import Delivery, Message, Outcome
 from expert_bot.dispatch import Dispatcher
@@ -19,6 +20,8 @@ from expert_bot.schemas.envelope import CloudEvent
 from expert_bot.schemas.events.chat import FAMILY as CHAT
 from expert_bot.schemas.families import EventData, EventFamily, EventType
 from expert_bot.schemas.pubsub import decode
+from expert_bot.storage.duckdb_analytics import DuckdbAnalytics
+from expert_bot.storage.local_files import LocalFiles
 from expert_bot.storage.memory_documents import MemoryDocuments
 from expert_bot.storage.users_identity import UsersIdentity
 
@@ -89,7 +92,13 @@ class RecordingPublisher:
 class World:
     """A dispatcher over memory."""
 
-    def __init__(self, *, sources: Sequence[str] = ("//energy-ia",), now: datetime = NOW) -> None:
+    def __init__(
+        self,
+        *,
+        sources: Sequence[str] = ("//energy-ia",),
+        now: datetime = NOW,
+        handlers: Mapping[str, Handler] | None = None,
+    ) -> None:
         self.documents = MemoryDocuments()
         self.publisher = RecordingPublisher()
         clock = SetClock(now)
@@ -100,11 +109,14 @@ class World:
             publisher=self.publisher,
             documents=self.documents,
             identity=UsersIdentity(self.documents),
+            analytics=DuckdbAnalytics(Path("never-opened.duckdb"), pseudonym=str),
+            files=LocalFiles(Path("/")),
             clock=clock,
             families={CHAT.subscription: CHAT, ECHO.subscription: ECHO},
             handlers={
                 **all_handlers(),
                 ECHO.requested.name: Handler("echo_requested", ECHO.requested, say_nothing),
+                **(handlers or {}),
             },
             source="urn:smarwatt:expert-bot",
             allowed_sources=sources,

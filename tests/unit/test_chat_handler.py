@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -18,6 +19,8 @@ from expert_bot.handlers.chat_requested import HANDLES, RESPONDED, conversation_
 from expert_bot.ports import Create, Document, Put, Update
 from expert_bot.schemas.envelope import CloudEvent
 from expert_bot.schemas.events.chat import ChatRequested, ChatResponded
+from expert_bot.storage.duckdb_analytics import DuckdbAnalytics
+from expert_bot.storage.local_files import LocalFiles
 from expert_bot.storage.memory_documents import MemoryDocuments
 
 ASKED_AT = datetime(2023, 5, 2, 9, 30, tzinfo=UTC)
@@ -55,7 +58,15 @@ def request(
 def context(documents: MemoryDocuments, event: CloudEvent = EVENT, *, name: str | None = None) -> Context:
     """Build a handler's context."""
     identity = NamedUsers({"user-ana": name} if name else {})
-    return Context(event=event, asked_at=ASKED_AT, documents=documents, identity=identity)
+    return Context(
+        event=event,
+        asked_at=ASKED_AT,
+        documents=documents,
+        identity=identity,
+        analytics=DuckdbAnalytics(Path("never-opened.duckdb"), pseudonym=str),
+        files=LocalFiles(Path("/")),
+        confirmed={},
+    )
 
 
 def responded(result: Result) -> ChatResponded:

@@ -10,7 +10,10 @@ import pytest
 from expert_bot.config import Mode, Settings, load_settings, variable_name
 from expert_bot.errors import SettingError
 
-OWN_VARIABLES = {variable_name(field) for field in Settings.model_fields} | {"FIREBASE_AUTH_EMULATOR_HOST"}
+OWN_VARIABLES = {variable_name(field) for field in Settings.model_fields} | {
+    "FIREBASE_AUTH_EMULATOR_HOST",
+    "BIGQUERY_EMULATOR_HOST",
+}
 EMULATORS = {
     "EXPERT_BOT_MODE": "emulators",
     "PUBSUB_EMULATOR_HOST": "127.0.0.1:8085",
@@ -20,6 +23,7 @@ CLOUD = {
     "EXPERT_BOT_MODE": "cloud",
     "GOOGLE_CLOUD_PROJECT": "my-project",
     "EXPERT_BOT_ALLOWED_SOURCES": "//energy-ia",
+    "EXPERT_BOT_PSEUDONYM_KEY": "k" * 32,
     "K_SERVICE": "expert-bot",
 }
 
@@ -107,6 +111,10 @@ def test_empty_variables_mean_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(["PUBSUB_EMULATOR_HOST='h:1' must not be set"], CLOUD | {"PUBSUB_EMULATOR_HOST": "h:1"}, id="cloud, Pub/Sub emulator"),
         pytest.param(["FIRESTORE_EMULATOR_HOST='h:1' must not be set"], CLOUD | {"FIRESTORE_EMULATOR_HOST": "h:1"}, id="cloud, Firestore emulator"),
         pytest.param(["FIREBASE_AUTH_EMULATOR_HOST='h:1' must not be set"], CLOUD | {"FIREBASE_AUTH_EMULATOR_HOST": "h:1"}, id="cloud, Firebase emulator"),
+        pytest.param(["EXPERT_BOT_BIGQUERY_EMULATOR_HOST='h:1' must not be set"], CLOUD | {"EXPERT_BOT_BIGQUERY_EMULATOR_HOST": "h:1"}, id="cloud, BigQuery emulator"),
+        pytest.param(["BIGQUERY_EMULATOR_HOST='h:1' must not be set"], CLOUD | {"BIGQUERY_EMULATOR_HOST": "h:1"}, id="cloud, BigQuery emulator of Google's client"),
+        pytest.param(["EXPERT_BOT_BIGQUERY_DATASET='a-b'", "match pattern"], {"EXPERT_BOT_BIGQUERY_DATASET": "a-b"}, id="dataset"),
+        pytest.param(["EXPERT_BOT_PSEUDONYM_KEY=''", "at least 32 characters"], CLOUD | {"EXPERT_BOT_PSEUDONYM_KEY": ""}, id="cloud, no key"),
         pytest.param(["GOOGLE_CLOUD_PROJECT=''", "must name the project"], CLOUD | {"GOOGLE_CLOUD_PROJECT": ""}, id="cloud, no project"),
         pytest.param(["EXPERT_BOT_ALLOWED_SOURCES=''", "or '*'"], CLOUD | {"EXPERT_BOT_ALLOWED_SOURCES": " , "}, id="cloud, no sources"),
     ],
@@ -120,6 +128,23 @@ def test_a_mistake_is_explained_in_one_line(
     message = str(refused.value)
     assert "\n" not in message
     assert [part for part in parts if part not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        pytest.param("EXPERT_BOT_PSEUDONYM_KEY", id="too short"),
+        pytest.param("EXPERT_BOT_PSEUDONIM_KEY", id="misspelt"),
+    ],
+)
+def test_a_key_is_never_shown(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the message about a key nor the settings as text hold its value."""
+    with pytest.raises(SettingError) as refused:
+        load(monkeypatch, {variable: "s3cret"})
+    monkeypatch.delenv(variable)
+    settings = load(monkeypatch, {"EXPERT_BOT_PSEUDONYM_KEY": "s3cret" * 6})
+    assert [variable, "'***'"] == str(refused.value).partition(" ")[0].rstrip(":").split("=")
+    assert "s3cret" not in f"{refused.value}{settings!r}"
 
 
 @pytest.mark.parametrize(

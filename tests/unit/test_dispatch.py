@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from structlog.testing import capture_logs
 
 from expert_bot.delivery import Ack, DeadLetter, Outcome
-from expert_bot.dispatch import reply_id
+from expert_bot.replies import reply_id
 from expert_bot.schemas.contract import event_schema
 from expert_bot.schemas.events.chat import FAMILY as CHAT
 from tests.unit.dispatch_world import CE, NOW, World, ce, data

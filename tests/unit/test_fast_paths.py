@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from expert_bot.delivery import Message
-from expert_bot.dispatch import reply_id
 from expert_bot.errors import MalformedEventError, MessageRefusedError
 from expert_bot.publishers import pubsub_limits
 from expert_bot.publishers.pubsub_limits import check_limits
 from expert_bot.records import record
+from expert_bot.replies import reply_id
 from expert_bot.schemas import envelope
 from expert_bot.schemas.envelope import build_event
 from expert_bot.service import calm_garbage_collector

@@ -13,7 +13,8 @@ import pytest
 
 from expert_bot.assistant.profile import Profile, profile_key, read_profile
 from expert_bot.energy.calendar import Month
-from expert_bot.energy.household_csv import RejectedRow, write_household_csv
+from expert_bot.energy.formats import RejectedRow
+from expert_bot.energy.formats.household import write_household_csv
 from expert_bot.energy.readings import HourlyReading, Period, ReadingMethod
 from expert_bot.energy.simulation import simulate_household
 from expert_bot.energy.usage import MonthUsage
@@ -32,7 +33,9 @@ class MemoryAnalytics:
     def __init__(self) -> None:
         self.readings: dict[tuple[str, datetime], HourlyReading] = {}
 
-    async def store_readings(self, user_id: str, readings: Sequence[HourlyReading]) -> StoreReport:
+    async def store_readings(
+        self, user_id: str, readings: Sequence[HourlyReading], *, as_of: datetime
+    ) -> StoreReport:
         inserted = changed = 0
         for reading in readings:
             earlier = self.readings.get((user_id, reading.starts_at))
@@ -152,7 +155,14 @@ async def test_a_real_home_fills_store_and_profile(shared_data: Path) -> None:
     assert (date(2021, 8, 3), date(2023, 7, 15)) == (report.first_day, report.last_day)
     document = await stores.profile_document()
     assert document is not None
-    assert {"user_id", "user_name", "created_at", "updated_at", "usage"} == document.fields.keys()
+    assert document.fields.keys() == {
+        "user_id",
+        "user_name",
+        "created_at",
+        "updated_at",
+        "usage",
+        "supply",
+    }
     assert document.fields["user_name"] == "Ana"
     usage = document.fields["usage"]
     assert isinstance(usage, dict)

@@ -55,6 +55,8 @@ async def test_a_failing_relay_does_not_stop_the_worker(
             identity=opened.identity,
             clock=opened.clock,
             make_consumer=opened.make_consumer,
+            files=opened.files,
+            analytics=opened.analytics,
         )
         worker = Worker(settings, adapters)
         with capture_logs() as log:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expert_bot.energy.calendar import hours_of_day
-from expert_bot.energy.household_csv import parse_household_csv, write_household_csv
+from expert_bot.energy.formats import parse_curve
+from expert_bot.energy.formats.household import write_household_csv
 from expert_bot.energy.readings import HourlyReading
 from expert_bot.energy.simulation import simulate_household
 
@@ -40,7 +41,7 @@ def test_the_curve_is_the_same_everywhere(year: Readings) -> None:
 def test_a_written_household_reads_back_exactly(seed: int, until: date, months: int) -> None:
     """Writing and parsing are inverse for any seed, over clock changes too."""
     readings = simulate_household(until=until, months=months, seed=seed)
-    curve = parse_household_csv(write_household_csv(readings))
+    curve = parse_curve(write_household_csv(readings))
     assert readings == curve.readings
     assert curve.rejected == ()
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from expert_bot.config import Settings, load_settings
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.curve import Curve
-from expert_bot.energy.formats import parse_curve
-from expert_bot.energy.household_csv import ParsedCurve
+from expert_bot.energy.formats import ParsedCurve, parse_curve
 from expert_bot.errors import UsageError
+from expert_bot.telemetry import configure_logging
+
+EXIT_FAILED: Final = 1
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")]
 User = Annotated[str, typer.Option("--user", help="The user's account id.")]
@@ -28,6 +31,15 @@ Plot = Annotated[
 
 console = Console(highlight=False)
 progress_console = Console(stderr=True)
+
+
+def start(*, quiet: bool = False) -> Settings:
+    """Read the settings and configure logging. `quiet`: warnings are not shown unless asked for. Raises SettingError."""
+    settings = load_settings()
+    configure_logging(
+        "error" if quiet and settings.log_level == "info" else settings.log_level, settings.log_format
+    )
+    return settings
 
 
 def print_json(value: object) -> None:

@@ -47,6 +47,7 @@ _LONGEST_HOLD_S: Final = 1.0
 _BASE_RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 600.0
 _PUBLISH_TIMEOUT_S: Final = 60.0
+_EXPLAIN_TIMEOUT_S: Final = 30.0
 _REMEMBERED: Final = 10_000
 _NO_DEADLINE_S: Final = 600.0
 
@@ -211,7 +212,18 @@ class Inbox:
     async def _commit_death(
         self, owned: Owned, delivery: Delivery, work: Work, error: PermanentError
     ) -> Entry:
-        """Commit an event's death: tell the requester, and keep the original with the reason."""
+        """Commit an event's death: tell the requester, and keep the original with the reason.
+
+        Raises TransientError: the event then comes again, and dies again.
+        """
+        for _ in range(_MAX_CONFLICTS):
+            try:
+                return await self._try_death(owned, delivery, work, error)
+            except WriteConflictError:
+                continue
+        raise StoreUnavailableError(f"a death's writes conflicted {_MAX_CONFLICTS} times in a row")
+
+    async def _try_death(self, owned: Owned, delivery: Delivery, work: Work, error: PermanentError) -> Entry:
         cause = CauseOfDeath(
             reason=error.reason,
             detail=error.detail,
@@ -220,13 +232,15 @@ class Inbox:
             attempts=owned.entry.attempts + 1,
             frame=first_frame(error.reason, error.__cause__ or error),
         )
-        messages = (
-            *work.explain_death(cause, owned.entry.replay),
-            encode_dead_letter(delivery, cause, replay=owned.entry.replay),
-        )
-        entry = committed_entry(owned.entry, error.reason, messages)
+        explained = work.explain_death(cause, owned.entry.replay)
+        try:
+            told = await owned.lease.run(explained, timeout_s=_EXPLAIN_TIMEOUT_S)
+        except TimeoutError as timeout:
+            raise StoreUnavailableError("what is known of the request could not be read in time") from timeout
+        letter = encode_dead_letter(delivery, cause, replay=owned.entry.replay)
+        entry = committed_entry(owned.entry, error.reason, (*told.messages, letter))
         await self._failpoints.reach("P2")
-        await owned.lease.commit(commit_fields(entry), until_s=owned.lease.deadline)
+        await owned.lease.commit(commit_fields(entry), told.writes, until_s=owned.lease.deadline)
         return entry
 
     async def _note_failure(self, lease: Lease, attempts: int, error: Exception) -> Retry | None:

@@ -48,10 +48,11 @@ class Work(Protocol):
         """Decide without effects; may be called again. Raises PermanentError, TransientError, or anything by mistake."""
         ...
 
-    def explain_death(self, cause: CauseOfDeath, replay: int) -> tuple[Message, ...]:
-        """Return what tells the requester that the event died (the dead letter itself is the inbox's).
+    async def explain_death(self, cause: CauseOfDeath, replay: int) -> Decision:
+        """Decide what tells the requester that the event died (the dead letter itself is the inbox's).
 
-        `replay`: how many times the event has been replayed; each death is another message with another id.
+        `replay`: how many times the event has been replayed; each death is another message with another id. May be
+        called again. Raises TransientError.
         """
         ...
 

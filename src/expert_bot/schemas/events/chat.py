@@ -9,11 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from expert_bot.schemas.envelope import RFC3339_PATTERN
 from expert_bot.schemas.fact import Fact
 from expert_bot.schemas.families import EventData, EventFamily, EventType
+from expert_bot.schemas.identifiers import UserId
 
-USER_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:@|+=-]{0,127}$"
-UserId = Annotated[
-    str, Field(pattern=USER_ID_PATTERN, description="The user's account id.", examples=["user-ana"])
-]
 ConversationId = Annotated[
     str, Field(min_length=1, max_length=200, description="Groups the turns of one conversation of one user.")
 ]

@@ -1,0 +1,139 @@
+"""Collected rows become readings by the hour: placed, quarters added up, labelled in local time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final
+
+from expert_bot.energy.calendar import TariffZone
+from expert_bot.energy.cups import CupsError, mask_cups, normalise_cups
+from expert_bot.energy.formats.days import DAY_MIN, HOUR_MIN, Edge, local_day
+from expert_bot.energy.formats.parsed import Layout, Maximum, ParsedCurve, RejectedRow, SupplyContract
+from expert_bot.energy.formats.placing import QUARTER_MIN, Placed, Row, Rows, place, step_of
+from expert_bot.energy.formats.rows import Energies, RowBook
+from expert_bot.energy.readings import HourlyReading, ReadingMethod
+from expert_bot.errors import UsageError
+
+_QUARTERS: Final = HOUR_MIN // QUARTER_MIN
+_SAME_POINT: Final = 20
+"""Characters of a CUPS that name the supply point; the two that may follow name the meter."""
+
+
+def parsed_curve(
+    book: RowBook,
+    *,
+    layout: Layout,
+    zone: TariffZone,
+    edge: Edge,
+    maxima: tuple[Maximum, ...] = (),
+    contract: SupplyContract | None = None,
+) -> ParsedCurve:
+    """Return what the rows of a file say. Raises UsageError if they are of several supply points."""
+    cups, notes = _supply_point(book.cups)
+    edge = _edge_shown(book.rows_by_day, edge, zone)
+    step_min = step_of(book.rows_by_day)
+    placed, refused = place(book.rows_by_day, zone=zone, edge=edge, step_min=step_min)
+    readings: list[HourlyReading] = []
+    for day in placed:
+        hours, incomplete = (day.rows, ()) if step_min == HOUR_MIN else _add_quarters(day, zone)
+        readings.extend(_readings(day, hours, zone))
+        refused.extend(incomplete)
+    rejected = sorted([*book.rejected, *refused], key=lambda row: row.line)
+    return ParsedCurve(
+        layout=layout,
+        readings=tuple(readings),
+        rejected=tuple(rejected),
+        rows_read=book.rows_read,
+        cups=cups,
+        maxima=maxima,
+        contract=contract,
+        notes=notes,
+    )
+
+
+def _readings(
+    placed: Placed[Energies], hours: Mapping[int, Row[Energies]], zone: TariffZone
+) -> Iterable[HourlyReading]:
+    day = local_day(placed.day, zone)
+    for position, row in hours.items():
+        value = row.value
+        yield HourlyReading(
+            starts_at=day.starts_at[position],
+            energy_kwh=value.energy_kwh,
+            method=value.method,
+            local_date=placed.day,
+            local_hour=day.local_hours[position],
+            period=day.periods[position],
+            surplus_kwh=value.surplus_kwh,
+            generation_kwh=value.generation_kwh,
+            self_consumption_kwh=value.self_consumption_kwh,
+        )
+
+
+def _add_quarters(
+    placed: Placed[Energies], zone: TariffZone
+) -> tuple[dict[int, Row[Energies]], list[RejectedRow]]:
+    """Add four quarters up to an hour; quarters of an hour that is not complete are refused."""
+    hours: dict[int, Row[Energies]] = {}
+    refused: list[RejectedRow] = []
+    for hour in range(len(local_day(placed.day, zone).starts_at)):
+        quarters = [
+            placed.rows[slot]
+            for slot in range(hour * _QUARTERS, (hour + 1) * _QUARTERS)
+            if slot in placed.rows
+        ]
+        if len(quarters) == _QUARTERS:
+            hours[hour] = quarters[0]._replace(value=_sum([row.value for row in quarters]))
+        else:
+            refused.extend(
+                RejectedRow(row.line, f"its hour has only {len(quarters)} of {_QUARTERS} quarters")
+                for row in quarters
+            )
+    return hours, refused
+
+
+def _sum(parts: list[Energies]) -> Energies:
+    is_estimated = any(part.method is ReadingMethod.ESTIMATED for part in parts)
+    return Energies(
+        sum((part.energy_kwh for part in parts), Decimal(0)),
+        ReadingMethod.ESTIMATED if is_estimated else ReadingMethod.REAL,
+        _sum_known([part.surplus_kwh for part in parts]),
+        _sum_known([part.generation_kwh for part in parts]),
+        _sum_known([part.self_consumption_kwh for part in parts]),
+    )
+
+
+def _sum_known(parts: list[Decimal | None]) -> Decimal | None:
+    known = [part for part in parts if part is not None]
+    return sum(known, Decimal(0)) if known else None
+
+
+def _edge_shown(rows_by_day: Rows[Energies], edge: Edge, zone: TariffZone) -> Edge:
+    """Return END for a layout of START labels whose labels run to 24:00 and never begin with 0:00."""
+    if edge is Edge.END:
+        return edge
+    labels = [
+        row.label
+        for day, rows in rows_by_day.items()
+        if len(local_day(day, zone).starts_at) * HOUR_MIN == DAY_MIN
+        for row in rows
+    ]
+    return Edge.END if DAY_MIN in labels and 0 not in labels else edge
+
+
+def _supply_point(written: set[str]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the one supply point of a file, and what is odd about it."""
+    points = {text.strip().replace(" ", "").upper() for text in written if text.strip()}
+    if len({point[:_SAME_POINT] for point in points}) > 1:
+        shown = ", ".join(sorted(mask_cups(point) for point in points)[:5])
+        raise UsageError(
+            f"the file holds {len(points)} supply points ({shown}): make one file for each, with its rows only"
+        )
+    if not points:
+        return None, ()
+    point = max(points, key=len)
+    try:
+        return normalise_cups(point), ()
+    except CupsError as error:
+        return point, (f"the CUPS of the file is not valid: {error}; its readings are used all the same",)

@@ -69,6 +69,9 @@ lock: $(DEV) ## Resolve the dependencies again and write the lock files
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -o locks/dev.txt
 	$(UV) pip compile -q pyproject.toml --universal --python-version 3.11 -c locks/dev.txt \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -o locks/runtime.txt
+	printf '%s\n' local-bigquery==0.3.2 $(addsuffix ==1.5.5,duckdb duckdb-extension-icu duckdb-extension-ducklake duckdb-extension-spatial) | \
+		$(UV) pip compile -q - --universal --python-version 3.13 \
+		--generate-hashes --no-annotate --no-header --no-emit-index-url -o locks/local-bigquery.txt
 
 clean: ## Remove the environment, caches and the embedded data
 	rm -rf $(VENV) .cache .expert-bot .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

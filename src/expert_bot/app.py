@@ -45,7 +45,7 @@ _NO_CREDENTIALS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapters:
-    """Everything outside, behind its ports. `admin` is None where topics and subscriptions are Terraform's; `analytics` where a test connects none."""
+    """Everything outside, behind its ports. `admin` is None where topics and subscriptions are Terraform's."""
 
     documents: Documents
     publisher: Publisher
@@ -53,8 +53,8 @@ class Adapters:
     clock: Clock
     make_consumer: MakeConsumer
     files: Files
+    analytics: Analytics
     admin: BusAdmin | None = None
-    analytics: Analytics | None = None
 
     def require_admin(self) -> BusAdmin:
         """Return the admin. Raises UsageError where topics and subscriptions are Terraform's."""
@@ -63,12 +63,6 @@ class Adapters:
                 "in cloud mode topics and subscriptions are created by Terraform, from infra/topics.json"
             )
         return self.admin
-
-    def require_analytics(self) -> Analytics:
-        """Return the analytics. Raises UsageError where none is connected."""
-        if self.analytics is None:
-            raise UsageError("no analytics store is connected")
-        return self.analytics
 
 
 def confirmed_months(settings: Settings) -> dict[Month, bool]:
@@ -124,7 +118,7 @@ def build_dispatcher(
         publisher=adapters.publisher,
         documents=adapters.documents,
         identity=adapters.identity,
-        analytics=adapters.require_analytics(),
+        analytics=adapters.analytics,
         files=adapters.files,
         clock=adapters.clock,
         families=families_of(settings),

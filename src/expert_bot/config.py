@@ -163,6 +163,13 @@ class Settings(BaseSettings):
             description="`emulators` mode: host:port of a BigQuery emulator; without it analytics are in DuckDB.",
         ),
     ] = None
+    esios_url: Annotated[
+        str, Field(max_length=500, description="Where the public API of electricity prices is.")
+    ] = "https://api.esios.ree.es"
+    esios_token: Annotated[
+        SecretStr | None,
+        Field(description="Token of that API; without one its public archive is asked."),
+    ] = None
     pseudonym_key: Annotated[
         SecretStr | None,
         Field(

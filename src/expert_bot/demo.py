@@ -59,7 +59,7 @@ async def run_demo(settings: Settings, announce: Callable[[str], None]) -> DemoR
         imported = await import_consumption(
             lines,
             USER_ID,
-            adapters.require_analytics(),
+            adapters.analytics,
             adapters.documents,
             adapters.clock,
             adapters.identity,

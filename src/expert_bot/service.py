@@ -54,7 +54,7 @@ class Worker:
         pull: bool = True,
         failpoints: Failpoints | None = None,
     ) -> None:
-        self._batches = RowBatches(adapters.require_analytics())
+        self._batches = RowBatches(adapters.analytics)
         self._metrics = WorkerMetrics(adapters.clock, self._batches.put)
         self.dispatcher, self._inbox = build_dispatcher(
             settings, adapters, failpoints=failpoints, observe=self._metrics.observe
@@ -94,7 +94,7 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._measuring is not None:
             self._measuring.cancel()
-            await asyncio.gather(self._measuring, return_exceptions=True)
+            await asyncio.wait((self._measuring,), timeout=FIGURES_WITHIN_S)
         await self._batches.close(within_s=FIGURES_WITHIN_S)
 
     async def check_stall(self) -> None:
@@ -181,14 +181,12 @@ def _stop_signals() -> Iterator[asyncio.Event]:
 
 
 def _checks(adapters: Adapters, worker: Worker) -> dict[str, Check]:
-    checks: dict[str, Check] = {
+    return {
         "documents": adapters.documents.ping,
         "bus": adapters.publisher.ping,
         "consumers": worker.check_stall,
+        "analytics": adapters.analytics.ping,
     }
-    if adapters.analytics is not None:
-        checks["analytics"] = adapters.analytics.ping
-    return checks
 
 
 async def _start_http(

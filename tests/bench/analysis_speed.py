@@ -1,7 +1,8 @@
 """How long one analysis of a home's year takes: `python -m tests.bench.analysis_speed [FILE]`.
 
-Median milliseconds of one core, each analysis alone with everything imported, of the last year of a consumption file (a simulated home
-without one). A further analysis is a line in ANALYSES. The figures go to .cache/bench/analysis_speed.json.
+Median milliseconds of one core, each analysis alone with everything imported, of the last year of a consumption file (a
+simulated home without one). A further analysis is a line in ANALYSES. The figures go to
+.cache/bench/analysis_speed.json.
 """
 
 from __future__ import annotations
@@ -20,22 +21,87 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from expert_bot.energy import rules
+from expert_bot.energy.analyses import benchmark, shift, solar
 from expert_bot.energy.analyses.anomalies import find_anomalies
 from expert_bot.energy.analyses.base_load import base_load
 from expert_bot.energy.analyses.consumption_report import consumption_report
 from expert_bot.energy.analyses.forecast import forecast
+from expert_bot.energy.analyses.home_study import Home, study_power
+from expert_bot.energy.analyses.marginal import Terms, terms_of
+from expert_bot.energy.analyses.power_report import power_report
+from expert_bot.energy.analyses.solar_report import solar_report
+from expert_bot.energy.analyses.solar_yield import Roof
+from expert_bot.energy.analyses.year import last_year as year_of
+from expert_bot.energy.bill.contract import Contract, FixedTariff
+from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.formats import parse_curve
 from expert_bot.energy.readings import Period
+from expert_bot.energy.rules import PowerPeriod
 from expert_bot.energy.simulation import simulate_household
 
 RESULTS: Final = Path(".cache/bench/analysis_speed.json")
 PRICES: Final = dict.fromkeys(Period, Decimal("0.15"))
+DAY: Final = date(2026, 7, 1)
+CONTRACT: Final = Contract(
+    zone=TariffZone.PENINSULA,
+    power_kw=dict.fromkeys(PowerPeriod, Decimal("6.9")),
+    tariff=FixedTariff(power_eur_per_kw_day=dict.fromkeys(PowerPeriod, Decimal("0.1")), energy=PRICES),
+)
+
+
+def contract_terms(curve: Curve) -> Terms:
+    """Return prices and taxes of the contract."""
+    return terms_of(CONTRACT, on=DAY, rules=rules.load(), curve=curve)
+
+
+def advise_on_power(curve: Curve) -> object:
+    """Advise on the contracted power from the hours."""
+    home = Home(curve=curve, contract=CONTRACT, on=DAY)
+    return power_report(study_power(home, contract_terms(curve), rules.load()))
+
+
+def find_shift(curve: Curve) -> object:
+    """Find what shifting saves."""
+    terms = contract_terms(curve)
+    year = year_of(curve, at_least_hours=shift.AT_LEAST_HOURS)
+    return shift.shift_report(
+        shift.find_shift_potential(
+            year, base_load_kw=Decimal("0.1"), prices=terms.require_energy(), taxes=terms.taxes
+        )
+    )
+
+
+def compare_with_homes(curve: Curve) -> object:
+    """Compare with other homes."""
+    year = year_of(curve, at_least_hours=benchmark.AT_LEAST_HOURS)
+    return benchmark.benchmark_report(benchmark.compare_with_homes(year))
+
+
+def study_solar(curve: Curve) -> object:
+    """Simulate 19 sizes of panels, each with three yields."""
+    terms = contract_terms(curve)
+    return solar_report(
+        solar.study_solar(
+            year_of(curve, at_least_hours=solar.AT_LEAST_HOURS),
+            Roof.in_province("Madrid"),
+            prices=terms.require_energy(),
+            taxes=terms.taxes,
+            surplus_eur_per_kwh=Decimal("0.06"),
+        )
+    )
+
+
 ANALYSES: Final[list[tuple[str, Callable[[Curve], object]]]] = [
     ("forecast", lambda curve: forecast(curve, price_eur_per_kwh=PRICES)),
     ("anomalies", lambda curve: find_anomalies(curve, price_eur_per_kwh=PRICES)),
     ("base load", base_load),
     ("consumption", consumption_report),
+    ("power", advise_on_power),
+    ("shift", find_shift),
+    ("benchmark", compare_with_homes),
+    ("solar", study_solar),
 ]
 
 

@@ -178,7 +178,7 @@ async def test_emulators_mode_uses_bigquery_where_there_is_one(
         bigquery_dataset=f"mode_{uuid.uuid4().hex[:8]}",
     )
     async with open_adapters(settings) as adapters:
-        analytics = adapters.require_analytics()
+        analytics = adapters.analytics
         assert isinstance(analytics, BigqueryAnalytics)
         report = await analytics.store_readings("user-ana", hours_from(START, 1), as_of=NOW)
         users = await analytics._rows("test", "SELECT user_id FROM `{dataset}.consumption_hourly`", {})

@@ -203,4 +203,4 @@ async def test_days_without_prices_are_not_asked_for(
 async def test_a_client_is_opened_before_it_is_used() -> None:
     """Outside its context there is no connection."""
     with pytest.raises(RuntimeError, match="async context manager"):
-        await anext(EsiosClient().prices(DAY, NEXT_DAY, TariffZone.PENINSULA))
+        await anext(EsiosClient(base_url="http://127.0.0.1:9").prices(DAY, NEXT_DAY, TariffZone.PENINSULA))

@@ -97,6 +97,14 @@ def test_later_readings_are_not_used() -> None:
     assert forecast(whole.between(None, day)) == forecast(whole, day=day)
 
 
+def test_today_may_lie_days_after_the_last_reading() -> None:
+    """Readings come days late: today's hours are forecast from what there is, the days between are expected."""
+    found = forecast(flat(date(2023, 2, 1), date(2023, 5, 8)), day=date(2023, 5, 12))
+    assert {Decimal("0.100")} == {hour.energy_kwh for hour in found.hours}
+    assert (date(2023, 5, 12), Decimal("16.8")) == (found.day, found.month.known_kwh)
+    assert found.month.energy_kwh == pytest.approx(Decimal("74.4"), abs=Decimal("0.002"))
+
+
 def without_hour(curve: Curve, local_hour: int) -> Curve:
     """Return the curve without one hour of every day."""
     return curve.where(curve.local_hours != local_hour)
@@ -124,6 +132,14 @@ def test_too_little_is_refused_with_what_is_needed(said: str, curve: Curve) -> N
         forecast(curve)
 
 
+def test_readings_that_ended_long_ago_are_refused() -> None:
+    """Six weeks after the last reading nothing is said of today; the message names that reading's day."""
+    home = flat(date(2023, 1, 1), date(2023, 5, 28))
+    assert forecast(home, day=date(2023, 7, 9)).day == date(2023, 7, 9)
+    with pytest.raises(UsageError, match="there are 13, the last on 2023-05-27"):
+        forecast(home, day=date(2023, 7, 10))
+
+
 def test_28_days_are_enough() -> None:
     """Without anything to measure the error by, none is claimed."""
     found = forecast(flat(date(2023, 5, 1), date(2023, 5, 29)))
@@ -139,10 +155,13 @@ def test_holes_do_not_break_a_forecast(seed: int, kept: float) -> None:
     random = np.random.default_rng(seed)
     days = np.unique(whole.local_days)
     lost = days[random.random(len(days)) > kept]
+    holed = whole.where(~np.isin(whole.local_days, lost) & (random.random(len(whole)) < 0.98))
     try:
-        found = forecast(whole.where(~np.isin(whole.local_days, lost) & (random.random(len(whole)) < 0.98)))
+        found, tested = forecast(holed), backtest(holed, 14)
     except UsageError:
         return
+    assert "NaN" not in str(tested)
+    assert "NaN" not in str(found.measured)
     for hour in found.hours:
         assert 0 <= hour.low_kwh <= hour.energy_kwh <= hour.high_kwh
     for total in (found.total, found.month, found.next_30_days):

@@ -82,6 +82,16 @@ def test_a_day_with_few_hours_has_no_total() -> None:
     assert [None if np.isnan(kwh) else round(kwh, 9) for kwh in grid.total_kwh] == [2.4, None, None, 2.4]
 
 
+def test_a_grid_may_go_on_after_the_readings() -> None:
+    """Days up to the one asked for are there, unknown; without readings there is no grid and no open day."""
+    grid = DayGrid.of(flat(date(2023, 5, 1), date(2023, 5, 5)), date(2023, 5, 8))
+    assert (len(grid), np.isnan(grid.total_kwh).tolist()) == (7, [False] * 4 + [True] * 3)
+    nothing = flat(date(2023, 5, 1), date(2023, 5, 1))
+    for ask in (DayGrid.of, first_open_day):
+        with pytest.raises(ValueError, match="no readings"):
+            ask(nothing)
+
+
 def test_the_first_open_day_is_the_one_the_readings_do_not_finish() -> None:
     """Readings to the last hour of a day open the next; without that hour the day itself is open."""
     curve = flat(date(2023, 5, 1), date(2023, 5, 5))

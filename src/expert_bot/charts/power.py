@@ -38,5 +38,5 @@ def draw_power(advice: PowerAdvice) -> Figure:
     axes.set_xticks(range(len(PowerPeriod)), ["P1 punta", "P2 valle"])
     axes.set_ylabel("kW")
     axes.set_title(f"Contracted power ({advice.peaks.source})")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=len(series))
     return figure

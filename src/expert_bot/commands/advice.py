@@ -13,7 +13,7 @@ from expert_bot.charts.png import save_png
 from expert_bot.charts.power import draw_power
 from expert_bot.charts.solar import draw_solar
 from expert_bot.commands import advice_tables, check_bill
-from expert_bot.commands.bill import read_json
+from expert_bot.commands.bill import read_json, read_prices
 from expert_bot.commands.common import (
     AsJson,
     CurveFile,
@@ -42,6 +42,7 @@ from expert_bot.energy.analyses.home_study import (
     study_home,
     study_power,
     study_shift,
+    with_current_offer,
 )
 from expert_bot.energy.analyses.power_report import power_report
 from expert_bot.energy.analyses.recommendations import recommend
@@ -65,6 +66,16 @@ Maximeter = Annotated[
 OffersFile = Annotated[
     Path | None,
     typer.Option("--offers", metavar="FILE.json", help="Offers to compare with, as for `compare`."),
+]
+ComparedPrices = Annotated[
+    Path | None,
+    typer.Option(
+        "--prices", metavar="FILE", help="Hourly PVPC prices: the home's own, or to compare its tariff with."
+    ),
+]
+Current = Annotated[
+    str | None,
+    typer.Option("--current", metavar="ID", help="The offer the home has now, instead of a tariff."),
 ]
 Province = Annotated[str, typer.Option("--province", help="Province, or its capital, where the roof is.")]
 MaybeProvince = Annotated[
@@ -194,26 +205,34 @@ def recommend_to_home(  # noqa: PLR0917 # typer's options have defaults, and are
     file: CurveFile,
     power: Power,
     offers: OffersFile = None,
+    current: Current = None,
     province: MaybeProvince = None,
     maximeter: Maximeter = None,
     surplus_price: SurplusPrice = str(DEFAULT_SURPLUS_EUR_PER_KWH),
     tariff: TariffFile = None,
     price: EnergyPrice = None,
-    prices: PricesFile = None,
+    prices: ComparedPrices = None,
     on: RulesDay = None,
     zone: Zone = TariffZone.PENINSULA,
     as_json: AsJson = False,
 ) -> None:
     """Rank what the home could do by what it saves a year, each with its range and the next step."""
-    options = ContractOptions(power=power, zone=zone, tariff=tariff, price=price, prices=prices, on=on)
+    has_tariff = any(each is not None for each in (tariff, price, current))
+    options = ContractOptions(
+        power=power, zone=zone, tariff=tariff, price=price, prices=None if has_tariff else prices, on=on
+    )
     home = replace(
         options.home(
             read_file(file, zone=zone, quiet=as_json), maxima=_maxima(maximeter, zone, quiet=as_json)
         ),
         offers=_offers(offers),
+        prices=None if prices is None else read_prices(prices, zone=zone),
         roof=None if province is None else _roof(province, 30.0, 0.0),
         surplus_eur_per_kwh=parse_decimal("--surplus-price", surplus_price, most=_MOST_EUR),
     )
+    if current is not None:
+        options.refuse_prices_beside("--current")
+        home = with_current_offer(home, current)
     advice = recommend(study_home(home, rules=rules.load()))
     if as_json:
         quality = quality_of(home.curve).as_data_quality() if len(home.curve) else None

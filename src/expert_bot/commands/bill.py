@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from expert_bot.commands.common import AsJson, console, print_json, read_curve
+from expert_bot.commands.common import AsJson, console, print_json, read_curve, settled_law
 from expert_bot.energy import rules
 from expert_bot.energy.bill.bill import Bill
 from expert_bot.energy.bill.bill_input import parse_bill_input
@@ -34,7 +34,7 @@ def compute(file: InputFile, as_json: AsJson = False) -> None:
     """Compute a bill line by line, to the cent."""
     request = read_bill_request(file, read_json(file), quiet=as_json)
     try:
-        bill = request.compute(rules=rules.load())
+        bill = request.compute(rules=rules.load(), confirmed=settled_law())
     except ValueError as error:
         raise UsageError(f"{file}: {error}") from error
     if as_json:

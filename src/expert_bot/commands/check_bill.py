@@ -13,7 +13,7 @@ from expert_bot.commands.common import AsJson, print_json
 from expert_bot.energy import rules
 from expert_bot.energy.analyses.bill_check import check_bill
 from expert_bot.energy.analyses.bill_check_report import bill_check_report
-from expert_bot.energy.analyses.bill_printed import PrintedBill, parse_printed
+from expert_bot.energy.analyses.bill_printed import PrintedBill, split_printed
 from expert_bot.energy.analyses.bill_qr import bill_of_qr
 from expert_bot.energy.bill.fields import parse_json
 from expert_bot.energy.bill.request import BillRequest
@@ -58,10 +58,8 @@ def _read_printed(path: Path, *, quiet: bool) -> tuple[BillRequest, PrintedBill]
     address = content[:_QR_BYTES].decode("utf-8", errors="replace").strip()
     if is_qr(address):
         return bill_of_qr(parse_qr(address), rules=rules.load())
-    document = parse_json(content, str(path))
-    if not isinstance(document, dict) or "printed" not in document:
-        raise UsageError(
-            f'{path}: needs a member "printed" beside the input of `bill`, or the address of a QR code'
-        )
-    printed = parse_printed(document.pop("printed"))
+    try:
+        document, printed = split_printed(parse_json(content, str(path)))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error} (or the address of a QR code)") from error
     return read_bill_request(path, document, quiet=quiet), printed

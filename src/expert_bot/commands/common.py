@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from expert_bot.app import confirmed_months
 from expert_bot.config import Settings, load_settings
-from expert_bot.energy.calendar import TariffZone
+from expert_bot.energy.calendar import Month, TariffZone
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.formats import ParsedCurve, parse_curve
 from expert_bot.errors import UsageError
@@ -42,6 +43,11 @@ def start(*, quiet: bool = False) -> Settings:
     return settings
 
 
+def settled_law() -> dict[Month, bool]:
+    """Return the months of conditional tax law that the settings say are settled. Raises SettingError."""
+    return confirmed_months(load_settings())
+
+
 def print_json(value: object) -> None:
     """Print one JSON document to standard output."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
@@ -53,7 +59,12 @@ def read_file(path: Path, *, zone: TariffZone, quiet: bool) -> ParsedCurve:
         source, size = path.open("rb"), path.stat().st_size
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    with source, Progress(transient=True, console=progress_console, disable=quiet) as progress:
+    with (
+        source,
+        Progress(
+            transient=True, console=progress_console, disable=quiet or not progress_console.is_terminal
+        ) as progress,
+    ):
         return parse_curve(
             progress.wrap_file(source, total=size, description=f"Reading {path.name}"), zone=zone
         )

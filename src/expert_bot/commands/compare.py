@@ -12,7 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from expert_bot.commands.bill import read_json, read_prices
-from expert_bot.commands.common import AsJson, CurveFile, Plot, Zone, console, print_json, read_curve
+from expert_bot.commands.common import (
+    AsJson,
+    CurveFile,
+    Plot,
+    Zone,
+    console,
+    print_json,
+    read_curve,
+    settled_law,
+)
 from expert_bot.energy import rules
 from expert_bot.energy.analyses.comparison import Comparison, OfferCost, compare
 from expert_bot.energy.analyses.comparison_months import Supply
@@ -85,6 +94,7 @@ def compare_offers(  # noqa: PLR0917 # typer reads options from parameters
             first=first.date() if first else None,
             until=until.date() if until else None,
             contracted_on=datetime.now(madrid()).date(),
+            confirmed=settled_law(),
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

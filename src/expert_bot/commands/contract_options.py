@@ -13,6 +13,8 @@ import typer
 from pydantic import Field, TypeAdapter, ValidationError
 
 from expert_bot.commands.bill import read_json, read_prices
+from expert_bot.commands.common import settled_law
+from expert_bot.commands.compare import read_power
 from expert_bot.commands.price_option import parse_price
 from expert_bot.energy import rules
 from expert_bot.energy.analyses.home_study import Home
@@ -61,7 +63,6 @@ RulesDay = Annotated[
 ]
 
 _DAYS: Final = 365
-_MOST_KW: Final = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class ContractOptions:
 
     def contract(self) -> Contract:
         """Return the contract they describe; without a tariff or price, the PVPC. Raises UsageError."""
-        return Contract(zone=self.zone, power_kw=parse_power(self.power), tariff=self._tariff())
+        return Contract(zone=self.zone, power_kw=read_power(self.power), tariff=self._tariff())
 
     def home(self, parsed: ParsedCurve, *, maxima: Sequence[Maximum] = ()) -> Home:
         """Return the home with this contract and a file's readings; its own maxima if no others are given."""
@@ -91,20 +92,24 @@ class ContractOptions:
             contract=self.contract(),
             on=self.day,
             maxima=maxima or parsed.maxima,
+            confirmed=settled_law(),
         )
 
     def terms(self, curve: Curve) -> Terms:
         """Return its terms on that day. Raises UsageError, RuleNotLoaded."""
-        return terms_of(self.contract(), on=self.day, rules=rules.load(), curve=curve)
+        return terms_of(
+            self.contract(), on=self.day, rules=rules.load(), curve=curve, confirmed=settled_law()
+        )
 
-    def _tariff(self) -> Tariff:
-        given = [
-            name
-            for name, value in (("--tariff", self.tariff), ("--price", self.price), ("--prices", self.prices))
-            if value is not None
-        ]
+    def refuse_prices_beside(self, *others: str) -> None:
+        """Raise UsageError if more than one option says what a kWh costs, these `others` included."""
+        options = {"--tariff": self.tariff, "--price": self.price, "--prices": self.prices}
+        given = [*(name for name, value in options.items() if value is not None), *others]
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} exclude each other: each says what a kWh costs")
+
+    def _tariff(self) -> Tariff:
+        self.refuse_prices_beside()
         if self.tariff is not None:
             return read_tariff(self.tariff, self.zone)
         if self.price is not None:
@@ -123,19 +128,6 @@ class ContractOptions:
             },
             energy=prices,
         )
-
-
-def parse_power(text: str) -> dict[PowerPeriod, Decimal]:
-    """Read kW of P1 and P2, or one for both. Raises UsageError."""
-    try:
-        powers = [Decimal(part.strip()) for part in text.split(",")]
-    except InvalidOperation as error:
-        raise UsageError(f"--power {text[:40]!r}: write kW such as 4.6,4.6") from error
-    if len(powers) not in (1, len(PowerPeriod)) or not all(
-        power.is_finite() and 0 < power <= _MOST_KW for power in powers
-    ):
-        raise UsageError(f"--power {text[:40]!r}: one or two powers above 0 and at most {_MOST_KW} kW")
-    return {PowerPeriod.P1: powers[0], PowerPeriod.P2: powers[-1]}
 
 
 def parse_day(option: str, text: str | None) -> date | None:

@@ -44,7 +44,14 @@ def import_consumption_file(
         source, size = file.open("rb"), file.stat().st_size
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
-    with source, Progress(transient=True, console=show.progress_console, disable=as_json) as progress:
+    with (
+        source,
+        Progress(
+            transient=True,
+            console=show.progress_console,
+            disable=as_json or not show.progress_console.is_terminal,
+        ) as progress,
+    ):
         lines = progress.wrap_file(source, total=size, description=f"Reading {file.name}")
         report = asyncio.run(_import(settings, lines, user, zone))
     if as_json:
@@ -87,7 +94,7 @@ async def _import(settings: Settings, lines: BinaryIO, user: str, zone: TariffZo
         return await import_consumption(
             lines,
             user,
-            adapters.require_analytics(),
+            adapters.analytics,
             adapters.documents,
             adapters.clock,
             adapters.identity,

@@ -28,7 +28,7 @@ from expert_bot.energy.prices import HourlyPrices, ParsedPrices, read_prices
 from expert_bot.energy.report import Json
 from expert_bot.errors import UsageError
 from expert_bot.ports import Analytics, StoreReport
-from expert_bot.storage.esios import ESIOS_URL, EsiosClient
+from expert_bot.storage.esios import EsiosClient
 
 MAX_REJECTED_SHOWN = 20
 _NOTHING = StoreReport(inserted=0, changed=0, unchanged=0)
@@ -38,7 +38,7 @@ PriceFile = Annotated[
 ]
 FirstDay = Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")]
 EndDay = Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="First day after the last one.")]
-Url = Annotated[str, typer.Option("--url", help="Where the price API is.")]
+Url = Annotated[str | None, typer.Option("--url", help="Where the price API is; default: the setting.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -75,7 +75,7 @@ def sync_prices(
     first: FirstDay,
     until: EndDay,
     zone: Zone = TariffZone.PENINSULA,
-    url: Url = ESIOS_URL,
+    url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Load hourly prices from the price API of the system operator; days loaded before are compared, not doubled."""
@@ -109,15 +109,19 @@ def _no_bar(quiet: bool) -> bool:  # one flag
 
 async def _store(settings: Settings, prices: HourlyPrices) -> StoreReport:
     async with open_adapters(settings) as adapters:
-        return await adapters.require_analytics().store_prices(prices)
+        return await adapters.analytics.store_prices(prices)
 
 
 async def _sync(
-    settings: Settings, first: date, until: date, zone: TariffZone, url: str, *, quiet: bool
+    settings: Settings, first: date, until: date, zone: TariffZone, url: str | None, *, quiet: bool
 ) -> tuple[StoreReport, list[HourlyPrices]]:
     """Store each part as it comes, so that what was loaded before a failure stays."""
-    async with open_adapters(settings) as adapters, EsiosClient(base_url=url) as client:
-        analytics: Analytics = adapters.require_analytics()
+    token = settings.esios_token.get_secret_value() if settings.esios_token else None
+    async with (
+        open_adapters(settings) as adapters,
+        EsiosClient(base_url=url or settings.esios_url, token=token) as client,
+    ):
+        analytics: Analytics = adapters.analytics
         report, loaded = _NOTHING, []
         with Progress(transient=True, console=progress_console, disable=_no_bar(quiet)) as progress:
             bar = progress.add_task("Loading prices", total=max((until - first).days, 0))

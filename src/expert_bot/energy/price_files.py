@@ -109,16 +109,17 @@ def read_prices(source: Iterable[bytes], *, zone: TariffZone = TariffZone.PENINS
             rejected.append(row)
         else:
             by_day.setdefault(row.day, []).append(row)
-    placed, refused = place(by_day, zone=TariffZone.PENINSULA, edge=Edge.START)
-    hours = [
-        (start_hour(day.day, position, zone), nano(row.value.eur_per_kwh))
-        for day in placed
-        for position, row in day.rows.items()
-    ]
+    hours: list[tuple[int, int]] = []
+    for day in place(by_day, zone=TariffZone.PENINSULA, edge=Edge.START):
+        rejected.extend(day.rejected)
+        hours.extend(
+            (start_hour(day.day, position, zone), nano(row.value.eur_per_kwh))
+            for position, row in day.rows.items()
+        )
     columns = np.array(hours, dtype=np.int64).reshape(-1, 2)
     return ParsedPrices(
         prices=HourlyPrices(zone=zone, start_hours=columns[:, 0].copy(), price_neur=columns[:, 1].copy()),
-        rejected=tuple(sorted([*rejected, *refused], key=lambda row: row.line)),
+        rejected=tuple(sorted(rejected, key=lambda row: row.line)),
         rows_read=rows_read,
     )
 

@@ -18,7 +18,6 @@ from expert_bot.energy.price_files import GEOS, INDICATOR
 from expert_bot.energy.prices import HourlyPrices, read_prices
 from expert_bot.errors import TransientError, UsageError
 
-ESIOS_URL: Final = "https://api.esios.ree.es"
 FIRST_DAY: Final = date(2021, 6, 1)
 """First day of the 2.0TD; prices before it are of other tariffs."""
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
@@ -49,7 +48,7 @@ class EsiosClient:
     def __init__(
         self,
         *,
-        base_url: str = ESIOS_URL,
+        base_url: str,
         token: str | None = None,
         timeout_s: float = 10.0,
         attempts: int = 4,

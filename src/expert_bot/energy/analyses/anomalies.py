@@ -1,4 +1,4 @@
-"""What a household would want to hear about: unusual days and nights, lasting changes, bad data; one alert a week at most."""
+"""What a household would want to hear about, at most once a week."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _CENT: Final = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anomalies:
-    """The alerts told on the local days from `first` to `until` (exclusive), oldest first, at most one a week (Monday to Sunday).
+    """The alerts told on the local days from `first` to `until` (exclusive), oldest first.
 
-    `withheld`: findings of the same weeks that were weaker.
+    At most one a week, Monday to Sunday. `withheld`: findings of the same weeks that were weaker.
     """
 
     first: date
@@ -43,8 +43,8 @@ def find_anomalies(
 ) -> Anomalies:
     """Find what was unusual; each day is judged by the days before it only, those before `first` included.
 
-    Default: from the first day that has four weeks before it, to the end. `price_eur_per_kwh`: for every period. Raises UsageError
-    for fewer than 28 days of readings.
+    Default: from the first day that has four weeks before it, to the end. `price_eur_per_kwh`: for every period. Raises
+    UsageError for fewer than 28 days of readings.
     """
     if not len(curve) or curve.first_day is None or curve.last_day is None:
         raise UsageError(f"anomalies need {MIN_DAYS} days of readings: there are none")

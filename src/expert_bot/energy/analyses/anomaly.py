@@ -37,9 +37,9 @@ class AnomalyKind(StrEnum):
 class Anomaly:
     """The local days from `first` to `until` (exclusive) were unusual; it could be told on the evening of `told_on`.
 
-    `strength`: robust z, or of the data days missing; the larger, the clearer. `actual`, `usual`: in `unit` (kWh a day, kW by night,
-    h of data). `excess_kwh`: more (or less) energy than usual in these days, of lasting changes in 30 days; None for data.
-    `excess_eur`: that at the prices given. `reason`: one plain sentence.
+    `strength`: robust z, or of the data days missing; the larger, the clearer. `actual`, `usual`: in `unit` (kWh a day,
+    kW by night, h of data). `excess_kwh`: more (or less) energy than usual in these days, of lasting changes in 30
+    days; None for data. `excess_eur`: that at the prices given. `reason`: one plain sentence.
     """
 
     kind: AnomalyKind

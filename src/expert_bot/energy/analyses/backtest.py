@@ -1,8 +1,8 @@
 """How good the forecast would have been: each day of a window forecast from the days before it, beside two baselines.
 
-MASE(168) = mean absolute error of the hourly forecasts in the window / mean absolute error, in the history BEFORE the window,
-of "as in the same clock hour a week before" (Hyndman and Koehler 2006). `mase_168_window` divides by that baseline's error IN the
-window instead: below 1 the forecast beats it there.
+MASE(168) = mean absolute error of the hourly forecasts in the window / mean absolute error, in the history BEFORE the
+window, of "as in the same clock hour a week before" (Hyndman and Koehler 2006). `mase_168_window` divides by that
+baseline's error IN the window instead: below 1 the forecast beats it there.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Score:
     """Errors of one method. None where nothing can be divided by (no use at all), or the window is under 30 days.
 
     `mase_168`, `mase_168_window`: ratios, see the module. `wape`: sum of absolute hourly errors over the energy.
-    `month_total_error_pct`: mean absolute error, in percent of the actual, of the next 30 days' total as expected
-    on each day of the window that has 30 days of it after it; `month_blocks_error_pct`: the same over the disjoint 30 days
+    `month_total_error_pct`: mean absolute error, in percent of the actual, of the next 30 days' total as expected on
+    each day of the window that has 30 days of it after it; `month_blocks_error_pct`: the same over the disjoint 30 days
     counted back from the window's end only.
     """
 
@@ -51,8 +51,9 @@ class Score:
 class Backtest:
     """Scores over the local days from `first` to `until` (exclusive): `days`, of `requested_days`.
 
-    `interval_coverage_pct`: hours inside their 80 % interval; `month_coverage_pct`: 30-day totals inside theirs, None if
-    the window is shorter. `baselines`: `naive_168` repeats the week before, `mean_28d` the mean of each hour of 28 days.
+    `interval_coverage_pct`: hours inside their 80 % interval; `month_coverage_pct`: 30-day totals inside theirs, None
+    if the window is shorter. `baselines`: `naive_168` repeats the week before, `mean_28d` the mean of each hour of 28
+    days.
     """
 
     first: date
@@ -68,8 +69,8 @@ class Backtest:
 def backtest(curve: Curve, days: int = 90) -> Backtest:
     """Score the last `days` days, or as many as have 28 days of history before them.
 
-    Hours without a reading, or without one that a baseline needs, count for no method; the hour that autumn repeats counts
-    once, as the mean of both. Raises UsageError for fewer than 35 days of readings, or `days` outside 7..366.
+    Hours without a reading, or without one that a baseline needs, count for no method; the hour that autumn repeats
+    counts once, as the mean of both. Raises UsageError for fewer than 35 days of readings, or `days` outside 7..366.
     """
     if not MIN_WINDOW_DAYS <= days <= MAX_WINDOW_DAYS:
         raise UsageError(f"a backtest covers {MIN_WINDOW_DAYS}..{MAX_WINDOW_DAYS} days, not {days}")
@@ -86,6 +87,10 @@ def backtest(curve: Curve, days: int = 90) -> Backtest:
         "mean_28d": _hourly_means(grid, first),
     }
     counted = ~np.isnan(actual + sum(baselines.values(), hourly.point_kwh))
+    if not counted.any():
+        raise UsageError(
+            f"no hour from {grid.day(first)} on has a reading, and one a week before: nothing to score"
+        )
     scale = _Scale.of(grid, first, counted)
     inside = (hourly.low_kwh <= actual) & (actual <= hourly.high_kwh)
     months = _Months.of(grid, first)
@@ -131,7 +136,7 @@ class _Scale:
         return cls(
             actual=grid.energy_kwh[first:],
             counted=counted,
-            before=float(before[~np.isnan(before)].mean()),
+            before=_mean(before[~np.isnan(before)]),
             within=float(weekly[first - _WEEK :][counted].mean()),
         )
 
@@ -194,6 +199,10 @@ class _Months:
             return None
         ratio = self.actual_to_expected
         return percent(float(((self.low <= ratio) & (ratio <= self.high))[known].mean()))
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else 0.0
 
 
 def _ratio(error: float, scale: float) -> Decimal | None:

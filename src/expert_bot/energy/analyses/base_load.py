@@ -38,8 +38,8 @@ class BaseLoad:
     """The draw that never stops, from `nights` nights of the local days `first` .. `until` (exclusive).
 
     `base_kw`: middle of `low_kw` and `high_kw` (5th and 10th percentile of a night's hours, median over nights), to the
-    watt. `standby_kwh_per_year`: of 365 days. `share_pct`: of the energy used in the period. `standby_eur_per_year`: at the
-    price given. `uses_estimates`: fewer than 14 nights were metered, so that estimated ones count too.
+    watt. `standby_kwh_per_year`: of 365 days. `share_pct`: of the energy used in the period. `standby_eur_per_year`: at
+    the price given. `uses_estimates`: fewer than 14 nights were metered, so that estimated ones count too.
     """
 
     first: date

@@ -19,6 +19,14 @@ class PrintedBill:
     total: Decimal | None = None
 
 
+def split_printed(document: object) -> tuple[dict[str, object], PrintedBill]:
+    """Return the input of a bill, and what its member `printed` says was printed. Raises UsageError."""
+    if not isinstance(document, Mapping) or "printed" not in document:
+        raise UsageError('the input of `bill` needs a member "printed" beside it: what is to be checked')
+    rest = {str(name): value for name, value in document.items() if name != "printed"}
+    return rest, parse_printed(document["printed"])
+
+
 def parse_printed(document: object) -> PrintedBill:
     """Read the member `printed` of the input: `lines` (EUR by id) and `total`. Raises UsageError."""
     if not isinstance(document, Mapping) or not document.keys() <= {"lines", "total"} or not document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -16,6 +16,7 @@ from expert_bot.energy.analyses.comparison_months import (
     month_bases,
     pvpc_month,
 )
+from expert_bot.energy.analyses.comparison_window import compared_months, variation_of
 from expert_bot.energy.bill.contract import FixedTariff, PvpcTariff
 from expert_bot.energy.bill.money import cents, total
 from expert_bot.energy.bill.offers import PVPC_ID, Offer
@@ -25,16 +26,6 @@ from expert_bot.energy.curve import Curve
 from expert_bot.energy.prices import HourlyPrices, energy_cost
 from expert_bot.energy.quality import CurveQuality, quality_of
 from expert_bot.energy.rules import Rules
-
-MONTHS: Final = 12
-USUAL_VARIATION: Final = Decimal("0.15")
-"""How much a year's consumption is taken to differ from the next one, where the user's own data do not show it."""
-
-LEAST_VARIATION: Final = Decimal("0.05")
-"""Two alike years in a row do not promise a third."""
-
-ESTIMATE_ERROR: Final = Decimal("0.2")
-"""How much the energy of estimated hours may be off: distributors fit estimates to the next real reading."""
 
 PVPC_MAX_KW: Final = 10
 """Highest contracted power the PVPC is open to (RD 216/2014, art. 5)."""
@@ -132,7 +123,7 @@ def compare(
         except ValueError as error:
             unavailable.append(Unavailable(offer=offer, reason=str(error)))
     quality = quality_of(compared, bases[0].month.first_day, bases[-1].month.end)
-    variation = _variation(curve, compared, quality)
+    variation = variation_of(curve, compared, quality)
     current = next((cost for cost in costs if cost.offer.id == current_id), None)
     ranked = sorted(costs, key=lambda cost: (cost.ranked_by_eur, cost.offer.id))
     with_savings = tuple(_with_saving(cost, current, variation) for cost in ranked)
@@ -149,33 +140,6 @@ def compare(
     )
 
 
-def compared_months(curve: Curve, first: date | None = None, until: date | None = None) -> Curve:
-    """Return the hours of the full calendar months between two days, or of the last 12 that the curve has.
-
-    Raises ValueError if there is none.
-    """
-    if curve.first_day is None or curve.last_day is None:
-        raise ValueError("there are no readings to compare tariffs on")
-    begin = first or curve.first_day
-    start = Month.of(begin) if begin.day == 1 else Month.of(begin).plus(1)
-    end = Month.of(until) if until is not None else _month_after(curve)
-    if first is None:
-        start = max(start, end.plus(-MONTHS))
-    months = curve.between(start.first_day, end.first_day)
-    if start >= end or not len(months):
-        raise ValueError(
-            f"no full calendar month with readings between {begin} and {until or curve.last_day}: "
-            "a comparison needs at least one"
-        )
-    return months
-
-
-def _month_after(curve: Curve) -> Month:
-    """Return the month after the last one of which the curve reaches the last day."""
-    last = curve.between(curve.last_day).local_days[0] + 1  # the day after the last one with a reading
-    return Month.of(date.fromordinal(date(1970, 1, 1).toordinal() + int(last)))
-
-
 def _pvpc(prices: HourlyPrices | None, curve: Curve) -> Offer:
     placed = prices.on_clock_of(curve.zone) if prices is not None else None
     return Offer(id=PVPC_ID, name="PVPC", retailer="", tariff=PvpcTariff(prices=placed))
@@ -190,10 +154,9 @@ def _cost(
 ) -> OfferCost:
     tariff = offer.tariff
     if isinstance(tariff, FixedTariff):
-        months = tuple(fixed_month(basis, offer, tariff, supply, rules) for basis in bases)
+        months = tuple(fixed_month(basis, offer, tariff, rules) for basis in bases)
     else:
-        _check_pvpc(tariff, bases, supply)
-        months = tuple(pvpc_month(basis, offer, supply, rules=rules, confirmed=confirmed) for basis in bases)
+        months = _pvpc_months(offer, tariff, bases, supply, rules, confirmed)
     readings = _readings(months)
     return OfferCost(
         offer=offer,
@@ -204,20 +167,31 @@ def _cost(
     )
 
 
-def _check_pvpc(tariff: PvpcTariff, bases: Iterable[MonthBasis], supply: Supply) -> None:
-    """Raise ValueError if the PVPC is not open to the supply, or an hour has no price."""
+def _pvpc_months(
+    offer: Offer,
+    tariff: PvpcTariff,
+    bases: tuple[MonthBasis, ...],
+    supply: Supply,
+    rules: Rules,
+    confirmed: Mapping[Month, bool] | None,
+) -> tuple[MonthCost, ...]:
+    """Bill months by the hour. Raises ValueError if the PVPC is not open to the supply, or an hour has no price."""
     if max(supply.power_kw.values()) > PVPC_MAX_KW:
         raise ValueError(f"the PVPC is open up to {PVPC_MAX_KW} kW of contracted power")
     if tariff.prices is None:
         raise ValueError("no hourly prices of the PVPC were given")
-    lacking = [
-        f"{basis.month} ({cost.missing_hours} h)"
-        for basis in bases
-        if basis.consumption.curve is not None
-        and (cost := energy_cost(basis.consumption.curve, tariff.prices)).missing_hours
-    ]
-    if lacking:
-        raise ValueError(f"hours without a PVPC price in {', '.join(lacking)}")
+    try:
+        return tuple(pvpc_month(basis, offer, supply, rules=rules, confirmed=confirmed) for basis in bases)
+    except ValueError as error:
+        lacking = ", ".join(_hours_without_price(bases, tariff.prices))
+        raise ValueError(f"hours without a PVPC price in {lacking}") from error
+
+
+def _hours_without_price(bases: Iterable[MonthBasis], prices: HourlyPrices) -> Iterator[str]:
+    for basis in bases:
+        missing = energy_cost(basis.hours, prices).missing_hours
+        if missing:
+            yield f"{basis.month} ({missing} h)"
 
 
 def _readings(months: tuple[MonthCost, ...]) -> dict[str, Decimal]:
@@ -230,28 +204,6 @@ def _readings(months: tuple[MonthCost, ...]) -> dict[str, Decimal]:
 def _under(outcome: str, eur: Mapping[str, Decimal]) -> Decimal:
     """Return a month's amount under an outcome; a month that is settled, or confirmed, has only one."""
     return eur[outcome] if len(eur) > 1 else next(iter(eur.values()))
-
-
-def _variation(curve: Curve, compared: Curve, quality: CurveQuality) -> Decimal:
-    """Return by which share consumption may differ from the compared months.
-
-    From year to year as the user's own data show it, else as usual; plus the missing hours and a fifth of the estimated.
-    """
-    unsure = quality.hours_expected - quality.hours + quality.estimated_hours * ESTIMATE_ERROR
-    share = _year_to_year(curve, compared, quality) + unsure / quality.hours_expected
-    return min(share, Decimal(1))
-
-
-def _year_to_year(curve: Curve, compared: Curve, quality: CurveQuality) -> Decimal:
-    before_first, before_until = (
-        Month.of(day).plus(-MONTHS).first_day for day in (quality.first, quality.until)
-    )
-    if curve.first_day is None or curve.first_day > before_first:
-        return USUAL_VARIATION
-    before = curve.between(before_first, before_until)
-    if len(before) < len(compared) * 9 // 10 or not before.total_kwh():
-        return USUAL_VARIATION
-    return max(abs(compared.total_kwh() / before.total_kwh() - 1), LEAST_VARIATION)
 
 
 def _with_saving(cost: OfferCost, current: OfferCost | None, variation: Decimal) -> OfferCost:

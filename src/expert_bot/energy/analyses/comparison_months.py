@@ -49,15 +49,21 @@ class MonthCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthBasis:
-    """A calendar month of the supply: energy, days, the lines that no offer changes, and the law of its last day."""
+    """A calendar month of the supply: energy, days, the lines that no offer changes, and the law of its last day.
+
+    `kw_days`: contracted kW times days. `taxed`: what a EUR of energy becomes with both taxes.
+    """
 
     month: Month
     period: BillPeriod
+    hours: Curve
     consumption: BilledConsumption
     energy_kwh: Decimal
+    kw_days: Mapping[PowerPeriod, Decimal]
     financing: Decimal
     meter_rental: Decimal
     rates: tuple[TaxRates, ...]
+    taxed: Decimal
 
 
 def month_bases(
@@ -75,14 +81,18 @@ def month_bases(
         consumption = BilledConsumption(
             energy_kwh=hours.kwh_by_period(), surplus_kwh=hours.surplus_kwh(), curve=hours
         )
+        rates = tax_rates(contract, period.tax_day, rules=rules, confirmed=confirmed)
         yield MonthBasis(
             month=month,
             period=period,
+            hours=hours,
             consumption=consumption,
             energy_kwh=consumption.total_kwh,
+            kw_days={each: power_kw * period.days for each, power_kw in supply.power_kw.items()},
             financing=regulated.financing(period, rules=rules),
             meter_rental=regulated.meter_rental(period, rules=rules),
-            rates=tax_rates(contract, period.tax_day, rules=rules, confirmed=confirmed),
+            rates=rates,
+            taxed=_taxed(rates[-1]),
         )
 
 
@@ -92,18 +102,15 @@ def month_period(month: Month) -> BillPeriod:
     return BillPeriod(start=month.first_day, end=last, days=last.day)
 
 
-def fixed_month(
-    basis: MonthBasis, offer: Offer, tariff: FixedTariff, supply: Supply, rules: Rules
-) -> MonthCost:
+def fixed_month(basis: MonthBasis, offer: Offer, tariff: FixedTariff, rules: Rules) -> MonthCost:
     """Return what a month costs with fixed prices."""
-    price, days = tariff.power_eur_per_kw_day, basis.period.days
     energy_eur = total(fixed_energy(tariff.energy, basis.consumption.energy_kwh))
     if offer.surplus is not None:
         energy_eur += surplus_credit(offer.surplus, basis.period, basis.consumption, energy_eur, rules=rules)
     base = energy_eur + basis.financing
-    for period, power_kw in supply.power_kw.items():
-        base += cents(power_kw * price[period] * days)
-    return _month_cost(basis, offer, base, energy_eur, basis.rates)
+    for period, price in tariff.power_eur_per_kw_day.items():
+        base += cents(basis.kw_days[period] * price)
+    return _month_cost(basis, offer, base, energy_eur * basis.taxed, basis.rates)
 
 
 def pvpc_month(
@@ -124,19 +131,21 @@ def pvpc_month(
     lines = tuple(taxed_lines(contract, basis.period, basis.consumption, rules))
     energy_eur = total(line.eur for line in lines if line.id in ("energy", "surplus"))
     rates = tax_rates(contract, basis.period.tax_day, rules=rules, confirmed=confirmed)
-    return _month_cost(basis, offer, total(line.eur for line in lines), energy_eur, rates)
+    return _month_cost(basis, offer, total(line.eur for line in lines), energy_eur * _taxed(rates[-1]), rates)
 
 
 def _month_cost(
-    basis: MonthBasis, offer: Offer, base: Decimal, energy_eur: Decimal, rates: tuple[TaxRates, ...]
+    basis: MonthBasis, offer: Offer, base: Decimal, energy_taxed: Decimal, rates: tuple[TaxRates, ...]
 ) -> MonthCost:
     other = basis.meter_rental
     for service in offer.services:
         other += cents(service.eur)
-    last = rates[-1]
-    taxed = energy_eur * (1 + last.electricity_percent * _PERCENT) * (1 + last.vat_percent * _PERCENT)
     return MonthCost(
         month=basis.month,
         eur={each.condition: settle(base, basis.energy_kwh, other, each).total for each in rates},
-        energy_taxed=taxed,
+        energy_taxed=energy_taxed,
     )
+
+
+def _taxed(rates: TaxRates) -> Decimal:
+    return (1 + rates.electricity_percent * _PERCENT) * (1 + rates.vat_percent * _PERCENT)

@@ -27,9 +27,9 @@ _WATT_HOUR: Final = Decimal("0.001")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthConsumption:
-    """A calendar month, as far as it lies in the period asked for. `year_change`: from the whole same month a year before.
+    """A calendar month, as far as it lies in the period asked for.
 
-    None where either month is less than 90 % covered.
+    `year_change`: from the whole same month a year before, None where either month is less than 90 % covered.
     """
 
     usage: MonthUsage
@@ -48,9 +48,10 @@ class PeakHour:
 class Consumption:
     """What the local days from `quality.first` to `quality.until` (exclusive) used.
 
-    `total_kwh`, `by_period_kwh`: exact. `share_pct`: by period, one decimal, None if nothing was used. `mean_day_kwh`: total per 24
-    hours with a reading; `mean_day_by_kind_kwh`: the same for workdays, Saturdays, Sundays and holidays, of the kinds there are.
-    `peak_hours`: the three clock hours with the highest mean, highest first. `highest_hour`: when, and how much.
+    `total_kwh`, `by_period_kwh`: exact. `share_pct`: by period, one decimal, None if nothing was used. `mean_day_kwh`:
+    total per 24 hours with a reading; `mean_day_by_kind_kwh`: the same for workdays, Saturdays, Sundays and holidays,
+    of the kinds there are. `peak_hours`: the three clock hours with the highest mean, highest first. `highest_hour`:
+    when, and how much.
     """
 
     quality: CurveQuality

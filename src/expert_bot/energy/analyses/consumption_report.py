@@ -18,7 +18,10 @@ CONSUMPTION_SOURCE: Final = "hourly readings, summed"
 
 
 def consumption_report(curve: Curve, first: date | None = None, until: date | None = None) -> Report:
-    """Analyse the local days from `first` to `until` (exclusive); keys in docs/reference/cli.md. Raises as `consumption`."""
+    """Analyse the local days from `first` to `until` (exclusive); raises as `consumption`.
+
+    Keys in docs/reference/cli.md.
+    """
     result = consumption(curve, first, until)
     starts_at, most = result.highest_hour
     shown: dict[str, Json] = {

@@ -31,10 +31,10 @@ _LAST_HOUR: Final = 23
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DayGrid:
-    """Consecutive local days from the first with a reading.
+    """Consecutive local days from the first with a reading on.
 
-    `first`: day number (days since 1970-01-01) of row 0. `energy_kwh`: (days, 24) by local hour, NaN where no reading is
-    (also the hour the clock skips); the hour it repeats holds the mean of both. `estimated`: (days, 24).
+    `first`: day number (days since 1970-01-01) of row 0. `energy_kwh`: (days, 24) by local hour, NaN where no reading
+    is (also the hour the clock skips); the hour it repeats holds the mean of both. `estimated`: (days, 24).
     `total_kwh`: (days,), NaN for a day with fewer than 18 hours. `kinds`: (days,), `DayKind`.
     """
 
@@ -45,12 +45,16 @@ class DayGrid:
     kinds: Ints
 
     @classmethod
-    def of(cls, curve: Curve) -> DayGrid:
-        """Lay out a curve. Raises ValueError for one without readings."""
+    def of(cls, curve: Curve, until: date | None = None) -> DayGrid:
+        """Lay out a curve, with empty days up to `until` (exclusive) if it ends before.
+
+        Raises ValueError without readings.
+        """
         if not len(curve):
             raise ValueError("the curve has no readings")
         first = int(curve.local_days[0])
-        days = int(curve.local_days[-1]) - first + 1
+        end = int(curve.local_days[-1]) + 1
+        days = max(end, end if until is None else day_number(until)) - first
         cells = (curve.local_days - first) * HOURS + curve.local_hours
         size = days * HOURS
         sums, counts, guesses = (

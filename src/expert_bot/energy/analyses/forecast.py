@@ -80,8 +80,11 @@ def forecast(
 ) -> Forecast:
     """Forecast from `day` on (default: the first day the readings do not reach the end of) from the days before it.
 
-    `price_eur_per_kwh`: for every period, of the energy term, as the caller wants EUR to be counted. Raises UsageError for
-    fewer than 28 days of history, or fewer than 14 in the last eight weeks.
+    `day` may lie days after the last reading, as today does: the days between count as unknown, in the month as
+    expected.
+
+    `price_eur_per_kwh`: for every period, of the energy term, as the caller wants EUR to be counted. Raises UsageError
+    for fewer than 28 days of history, or fewer than 14 in the last eight weeks.
     """
     day, history, grid = history_before(curve, day)
     origin = grid.row_of(day)
@@ -108,7 +111,7 @@ def history_before(curve: Curve, day: date | None) -> tuple[date, Curve, DayGrid
         raise UsageError(f"a forecast needs {MIN_HISTORY_DAYS} days of readings: there are none")
     day = first_open_day(curve) if day is None else day
     history = curve.between(None, day)
-    grid = DayGrid.of(history) if len(history) else None
+    grid = DayGrid.of(history, day) if len(history) else None
     origin = 0 if grid is None else grid.row_of(day)
     known = np.zeros(0, dtype=np.bool_) if grid is None else ~np.isnan(grid.total_kwh)
     days = int(known[max(0, origin - MEMORY_DAYS) :].sum())
@@ -153,7 +156,7 @@ def _hours(hourly: HourlyForecast, day: date, zone: TariffZone) -> tuple[HourFor
 
 def _measure(hourly: HourlyForecast, actual_kwh: Floats) -> MeasuredError | None:
     days = len(actual_kwh)
-    known = ~np.isnan(actual_kwh)
+    known = ~np.isnan(actual_kwh + hourly.point_kwh[:days])
     if not known.any():
         return None
     point, low, high = (

@@ -1,9 +1,9 @@
 """The day-ahead model: a day will go like the past days that resemble it.
 
-Each past day gets a weight: recent days more, days of the same kind more, days whose eve used about as much as the eve of
-the day to forecast more. The weighted distribution of an hour gives its median (the point that makes the mean absolute error
-smallest) and its interval. What share of past actual values fell how deep into their own forecasts says which
-quantiles are the ends of an 80 % interval. Nothing on or after the day to forecast is read.
+Each past day gets a weight: recent days more, days of the same kind more, days whose eve used about as much as the eve
+of the day to forecast more. The weighted distribution of an hour gives its median (the point that makes the mean
+absolute error smallest) and its interval. What share of past actual values fell how deep into their own forecasts says
+which quantiles are the ends of an 80 % interval. Nothing on or after the day to forecast is read.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ def _ranks(values: Floats, weights: Floats, actual: Floats) -> Floats:
 
 
 def _quantiles(values: Floats, weights: Floats, levels: Floats) -> Floats:
-    """Return (levels, targets, 24): the least value that a target's own level (targets, levels) of the weight does not exceed.
+    """Return (levels, targets, 24): the least value that has a target's own share of the weight at or below it.
 
-    Days without weight are never chosen: no value between neighbours is formed, which a day still to come could be one of.
-    An hour that no past day has is NaN.
+    `levels`: (targets, levels), the shares. Days without weight are never chosen: no value between neighbours is
+    formed, which a day still to come could be one of. An hour that no past day has is NaN.
     """
     result = np.full((levels.shape[1], len(weights), HOURS), np.nan)
     by_day = np.ascontiguousarray(weights.T)  # whole rows are gathered faster than columns

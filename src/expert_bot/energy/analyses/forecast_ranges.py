@@ -26,8 +26,9 @@ _SHAPE_PRIOR_DAYS: Final = 7.0
 class TotalForecast:
     """The days from `first` to `until` (exclusive), kWh to the watt-hour, EUR to the cent where prices were given.
 
-    `known_kwh`: what readings say already (exact). `energy_kwh`: that and what is expected, its mean; `by_period`: the same
-    split. `low_kwh`, `high_kwh`: 80 % interval of `energy_kwh`. `eur` and its interval: energy at the prices given.
+    `known_kwh`: what readings say already (exact). `energy_kwh`: that and what is expected, its mean; `by_period`: the
+    same split. `low_kwh`, `high_kwh`: 80 % interval of `energy_kwh`. `eur` and its interval: energy at the prices
+    given.
     """
 
     first: date

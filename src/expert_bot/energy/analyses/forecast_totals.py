@@ -1,8 +1,8 @@
-"""Totals of the days ahead: level of the last weeks, kind of day, a little of last year's season; interval from residuals.
+"""Totals of the days ahead: level of the last weeks, kind of day, a little of last year's season.
 
-Here the mean counts, not the median: hours that are each most likely small do not add up to a month.
-Everything is computed for all origins at once (an origin is the first day to forecast; it uses earlier days only), because
-the errors at past origins are the interval of the next one.
+Here the mean counts, not the median: hours that are each most likely small do not add up to a month. Everything is
+computed for all origins at once (an origin is the first day to forecast; it uses earlier days only), because the errors
+at past origins are the interval of the next one.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class TotalRange:
 class TotalModel:
     """What is expected of each day from each origin. Row o of every array uses days before row o of the grid.
 
-    `level_kwh`: (origins,) a mean day. `factors`: (origins, kinds) how a kind of day differs from it. `kinds`: of the days,
-    those after the data too. Arrays have one origin more than the grid has days.
+    `level_kwh`: (origins,) a mean day. `factors`: (origins, kinds) how a kind of day differs from it. `kinds`: of the
+    days, those after the data too. Arrays have one origin more than the grid has days.
     """
 
     grid: DayGrid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final, TypeVar
@@ -89,6 +89,21 @@ def study_home(home: Home, *, rules: Rules) -> RecommendationInputs:
     )
 
 
+def with_current_offer(home: Home, offer_id: str) -> Home:
+    """Return the home with one of its offers as its contract's tariff. Raises UsageError for an unknown id."""
+    found = [offer for offer in home.offers if offer.id == offer_id]
+    if not found:
+        known = ", ".join(offer.id for offer in home.offers)
+        raise UsageError(
+            f"the current tariff {offer_id[:40]!r} is none of the offers: {known or 'there are none'}"
+        )
+    return replace(
+        home,
+        contract=replace(home.contract, tariff=found[0].tariff, surplus=found[0].surplus),
+        offers=tuple(offer for offer in home.offers if offer.id != offer_id),
+    )
+
+
 def compare_tariffs(home: Home, rules: Rules) -> Comparison:
     """Compare the home's own tariff with the offers and the PVPC. Raises UsageError if there is nothing to compare."""
     tariff = home.contract.tariff
@@ -104,7 +119,7 @@ def compare_tariffs(home: Home, rules: Rules) -> Comparison:
         else ()
     )
     contract = home.contract
-    return compare(
+    comparison = compare(
         home.curve,
         (*own, *home.offers),
         Supply(
@@ -119,6 +134,10 @@ def compare_tariffs(home: Home, rules: Rules) -> Comparison:
         contracted_on=home.on,
         confirmed=home.confirmed,
     )
+    if comparison.current is None or len(comparison.costs) < 2:  # noqa: PLR2004 # the current tariff and another
+        reasons = "; ".join(f"{each.offer.id}: {each.reason}" for each in comparison.unavailable)
+        raise UsageError(f"there are no two tariffs to compare: {reasons}")
+    return comparison
 
 
 def study_power(home: Home, terms: Terms, rules: Rules) -> PowerAdvice:

@@ -19,6 +19,7 @@ from expert_bot.energy.analyses.solar import SolarStudy
 from expert_bot.energy.analyses.solar_report import solar_report
 from expert_bot.energy.analyses.year import make_fact, text
 from expert_bot.energy.bill.money import cents
+from expert_bot.energy.bill.offers import PVPC_ID
 from expert_bot.energy.readings import Period
 from expert_bot.energy.rules import PowerPeriod
 from expert_bot.schemas.fact import Fact
@@ -120,11 +121,12 @@ def _tariff(comparison: Comparison | None) -> Recommendation | None:
     low = cents(max(best.saving_low_eur, Decimal(0)) * to_year)
     high = cents(best.saving_high_eur * to_year)
     source = f"comparison: full bills of {comparison.months} months, {comparison.first} to {comparison.until}"
+    anyone = "a reference retailer" if best.offer.id == PVPC_ID else "its retailer"
     return Recommendation(
         kind=Kind.TARIFF,
         saving_eur_low=low,
         saving_eur_high=high,
-        next_step=f"Ask {best.offer.retailer or 'the retailer'} for {best.offer.name}; check its conditions and its"
+        next_step=f"Ask {best.offer.retailer or anyone} for {best.offer.name}; check its conditions and its"
         " end date. Changing retailer is free, and the supply is not cut.",
         facts=(
             make_fact("tariff_best", best.offer.id, "word", source),

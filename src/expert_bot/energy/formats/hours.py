@@ -33,17 +33,20 @@ def parsed_curve(
     cups, notes = _supply_point(book.cups)
     edge = _edge_shown(book.rows_by_day, edge, zone)
     step_min = step_of(book.rows_by_day)
-    placed, refused = place(book.rows_by_day, zone=zone, edge=edge, step_min=step_min)
+    rejected = book.rejected
     readings: list[HourlyReading] = []
-    for day in placed:
-        hours, incomplete = (day.rows, ()) if step_min == HOUR_MIN else _add_quarters(day, zone)
-        readings.extend(_readings(day, hours, zone))
-        refused.extend(incomplete)
-    rejected = sorted([*book.rejected, *refused], key=lambda row: row.line)
+    for day in place(book.rows_by_day, zone=zone, edge=edge, step_min=step_min):
+        rejected.extend(day.rejected)
+        if step_min == HOUR_MIN:
+            readings.extend(_readings(day, day.rows, zone))
+        else:
+            hours, incomplete = _add_quarters(day, zone)
+            readings.extend(_readings(day, hours, zone))
+            rejected.extend(incomplete)
     return ParsedCurve(
         layout=layout,
         readings=tuple(readings),
-        rejected=tuple(rejected),
+        rejected=tuple(sorted(rejected, key=lambda row: row.line)),
         rows_read=book.rows_read,
         cups=cups,
         maxima=maxima,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -41,25 +41,24 @@ Rows = dict[date, list[Row[V]]]
 
 
 class Placed(NamedTuple, Generic[V]):
-    """The rows of one day by the position of their interval, from 0, in order."""
+    """The rows of one day by the position of their interval, from 0, in order, and those that found none."""
 
     day: date
     rows: Mapping[int, Row[V]]
+    rejected: list[RejectedRow]
 
 
 def place(
     rows_by_day: Rows[V], *, zone: TariffZone, edge: Edge, step_min: int = HOUR_MIN
-) -> tuple[list[Placed[V]], list[RejectedRow]]:
-    """Give each row the interval that its label means, day by day. A day of 23 or 25 hours is read as it is labelled."""
+) -> Iterator[Placed[V]]:
+    """Give each row the interval that its label means, day by day. A day of 23 or 25 hours is read as it is labelled.
+
+    Takes the days out of `rows_by_day` as it goes, so that rows and what is made of them are never all held at once.
+    """
     if edge is Edge.START:
         _take_back_the_25th_hour(rows_by_day, zone)
-    placed: list[Placed[V]] = []
-    rejected: list[RejectedRow] = []
     for day in sorted(rows_by_day):
-        taken, refused = _place_day(day, rows_by_day[day], zone, edge, step_min)
-        placed.append(Placed(day, taken))
-        rejected.extend(refused)
-    return placed, rejected
+        yield _place_day(day, rows_by_day.pop(day), zone, edge, step_min)
 
 
 def step_of(rows_by_day: Rows[V]) -> int:
@@ -73,9 +72,7 @@ def clock_text(label_min: int) -> str:
     return f"{label_min // HOUR_MIN:02d}:{label_min % HOUR_MIN:02d}"
 
 
-def _place_day(
-    day: date, rows: list[Row[V]], zone: TariffZone, edge: Edge, step_min: int
-) -> tuple[dict[int, Row[V]], list[RejectedRow]]:
+def _place_day(day: date, rows: list[Row[V]], zone: TariffZone, edge: Edge, step_min: int) -> Placed[V]:
     labelled = [(row.label, row.value) for row in rows]
     counting = counting_of(day, labelled, zone=zone, edge=edge, step_min=step_min)
     slots = slots_by_label(day, zone, edge, step_min, counting)
@@ -90,7 +87,7 @@ def _place_day(
         reason = row.fault or _place_row(row, positions, placed, zone)
         if reason:
             rejected.append(RejectedRow(row.line, reason))
-    return dict(sorted(placed.items())), rejected
+    return Placed(day, dict(sorted(placed.items())), rejected)
 
 
 def _seasons_that_differ(rows: list[Row[V]]) -> frozenset[int]:

@@ -47,9 +47,12 @@ fmt: $(DEV) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix src tests docs
 	$(BIN)/ruff format src tests docs
 
-bench: $(DEV) ## Time delivery beside other stacks' loops, and the path against its floor; prints and stores ratios
+bench: $(DEV) ## Time delivery beside other stacks' loops, the path against its floor, files, comparisons and analyses
 	$(BIN)/python -m tests.bench.delivery
 	$(BIN)/python -m tests.bench.process_path
+	$(BIN)/python -m tests.bench.load_file
+	$(BIN)/python -m tests.bench.comparison
+	$(BIN)/python -m tests.bench.analysis_speed
 
 soak: $(DEV) ## Half an hour of steady work: does memory grow?
 	$(BIN)/python -m tests.bench.soak

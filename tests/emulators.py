@@ -20,10 +20,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Literal
 
 READY_WITHIN_S: Final = 60.0
-_SMALL_JVM: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+_SMALL_JVM: Final = "-XX:TieredStopAtLevel=1"
 SMALL_HEAP_MB: Final = 256
 _USUAL_FOLDERS: Final = (
     "/usr/lib/google-cloud-sdk",
@@ -125,7 +125,11 @@ def firestore_emulator(*, port: int | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running(
-    kind: EmulatorKind, *, port: int | None = None, heap_mb: int = SMALL_HEAP_MB
+    kind: EmulatorKind,
+    *,
+    port: int | None = None,
+    heap_mb: int = SMALL_HEAP_MB,
+    collector: Literal["Serial", "G1"] = "Serial",
 ) -> Iterator[Emulator]:
     """Run an emulator on `port` (None: a free one), yield it once it answers, stop it afterwards.
 
@@ -134,7 +138,7 @@ def running(
     if port is not None:
         _refuse_taken(port)
     arguments = kind.arguments(_find_jar(kind), port := port or free_port())
-    command = [_find_java(kind), f"-Xmx{heap_mb}m", *_SMALL_JVM, *arguments]
+    command = [_find_java(kind), f"-Xmx{heap_mb}m", _SMALL_JVM, f"-XX:+Use{collector}GC", *arguments]
     with tempfile.TemporaryFile() as log:
         guard = subprocess.Popen(
             [sys.executable, "-c", GUARD, *command],

@@ -21,6 +21,7 @@ from expert_bot.energy.analyses.bill_checked import BillCheck, LineStatus
 from expert_bot.energy.analyses.bill_printed import PrintedBill, parse_printed
 from expert_bot.energy.analyses.bill_qr import bill_of_qr
 from expert_bot.energy.bill.request import BillRequest
+from expert_bot.energy.calendar import Month, TariffZone
 from expert_bot.energy.formats.cnmc_qr import parse_qr
 from expert_bot.energy.readings import Period
 from expert_bot.errors import UsageError
@@ -209,6 +210,17 @@ def test_what_nothing_explains_differs() -> None:
     assert Decimal("99.99") - Decimal(right(Case())["energy"]) == line.difference_eur
 
 
+def test_energy_may_be_printed_by_period() -> None:
+    """Three printed lines of the PVPC's energy are added up; a cent between them is rounding, not an error."""
+    lines = {name: eur for name, eur in right(Case()).items() if name not in {"energy", "total"}}
+    by_lines = {**lines, "energy_p1": "12.00", "energy_p2": "10.50", "energy_p3": "12.00"}
+    found = check_bill(request_of(Case()), parse_printed({"lines": by_lines}), rules=RULES)
+    assert found.all_match
+    by_lines["energy_p3"] = "12.01"
+    found = check_bill(request_of(Case()), parse_printed({"lines": by_lines}), rules=RULES)
+    assert of(found, "energy") == (LineStatus.DIFFERENT_BASE, [CauseCode.ROUNDING])
+
+
 def test_missing_and_unknown_lines_are_said() -> None:
     """A line that is not printed, one that no contract gives, and a total that is not their sum."""
     lines = right(Case())
@@ -257,6 +269,47 @@ def test_an_unsettled_law_is_pending_for_anything_else() -> None:
     found = check_bill(request_of(NOVEMBER), parse_printed({"lines": lines, "total": "50.00"}), rules=RULES)
     for line in ("vat", "total"):
         assert of(found, line) == (LineStatus.PENDING, [CauseCode.OFFICIAL_DATA_PENDING])
+
+
+def test_a_confirmed_law_is_checked_like_any_other() -> None:
+    """Once a setting says that November's condition was not met, a tax of the other reading is a wrong rate."""
+    lines = {**printed_under("otherwise"), "vat": printed_under("condition_met_and_validated")["vat"]}
+    confirmed = {Month(2026, 11): False}
+    found = check_bill(
+        request_of(NOVEMBER), parse_printed({"lines": lines}), rules=RULES, confirmed=confirmed
+    )
+    assert of(found, "electricity_tax") == (LineStatus.MATCHES, [])
+    assert of(found, "vat")[0] is not LineStatus.MATCHES
+    total = NOVEMBER.bill(confirmed=confirmed).total
+    assert total is not None
+    assert check_bill(
+        request_of(NOVEMBER), PrintedBill(lines={}, total=total), rules=RULES, confirmed=confirmed
+    ).all_match
+
+
+def test_a_discount_of_the_bono_social_at_an_old_percentage() -> None:
+    """In July 2026 the vulnerable get 42.5 %; 65 % is the percentage of 2024."""
+    case = Case(bono=("vulnerable", "no_minors"))
+    bill = case.bill()
+    printed = (bill.eur("bono_discount") * Decimal(65) / Decimal("42.5")).quantize(Decimal("0.01"))
+    assert of(check(case, bono_discount=str(printed)), "bono_discount") == (
+        LineStatus.WRONG_RATE,
+        [CauseCode.BONO_SOCIAL_OF_OTHER_DATE],
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "vat"),
+    [
+        pytest.param([CauseCode.OTHER_BASE], "0.00", id="rental-forgotten"),
+        pytest.param([], "9.99", id="nothing"),
+    ],
+)
+def test_canarias_has_its_own_tax(expected: list[CauseCode], vat: str) -> None:
+    """IGIC: 0 % on a home's electricity, 7 % on the meter rental; rates of the mainland's VAT are not tried."""
+    case = Case(zone=TariffZone.CANARIAS)
+    assert right(case)["vat"] == "0.06"
+    assert expected == of(check(case, vat=vat), "vat")[1]
 
 
 def test_outside_the_loaded_rules_everything_is_pending() -> None:

@@ -173,6 +173,13 @@ def test_the_pvpc_is_an_offer_too() -> None:
     assert Kind.TARIFF not in {item.kind for item in stays.items}
 
 
+def test_a_home_without_readings_has_nothing_to_look_at() -> None:
+    """Every kind says why; nothing is recommended."""
+    found = recommend(study_home(home(curve_of(np.zeros(0)), offers=(CHEAP,)), rules=RULES))
+    assert found.items == ()
+    assert set(map(str, Kind)) - {"solar"} <= set(found.skipped)
+
+
 def test_a_home_that_does_well_gets_nothing() -> None:
     """A frugal, steady home at its power has nothing worth doing."""
     found = recommend(study_home(home(steady_curve(0.06), power="0.2"), rules=RULES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from expert_bot.energy.analyses.shift import ShiftPotential, find_shift_potential, shift_report
 from expert_bot.energy.analyses.year import last_year
+from expert_bot.energy.bill.contract import EnergyBlock
 from expert_bot.energy.readings import Period
 from expert_bot.errors import UsageError
 from tests.unit.advice_world import NO_TAXES, curve_of, prices, steady_curve, terms, year_of
@@ -71,6 +73,18 @@ def test_taxes_are_in() -> None:
     assert (before * Decimal("1.0511269632") * Decimal("1.21")).quantize(
         Decimal("0.01")
     ) == shift.saving_eur_high
+
+
+def test_a_tariff_of_blocks_has_one_mean_price() -> None:
+    """30 kWh at 10 cents and 10 kWh at 20 cents are 12.5 cents on average: no gap."""
+    blocks = tuple(
+        EnergyBlock(energy_kwh=Decimal(kwh), price_eur_per_kwh=Decimal(price))
+        for kwh, price in (("30", "0.10"), ("10", "0.20"))
+    )
+    known = terms(fixed(blocks)).require_energy()
+    assert {Decimal("0.125")} == set(known.eur_per_kwh.values())
+    empty = tuple(replace(block, energy_kwh=Decimal(0)) for block in blocks)
+    assert {Decimal(0)} == set(terms(fixed(empty)).require_energy().eur_per_kwh.values())
 
 
 @given(kw=st.floats(0, 5), base=st.decimals("0", "5", places=3), p1=st.decimals("0", "1", places=4))

@@ -9,7 +9,7 @@ import typer
 
 from expert_bot.commands import advice_tables
 from expert_bot.commands.bill import read_bill_request
-from expert_bot.commands.common import AsJson, print_json
+from expert_bot.commands.common import AsJson, print_json, settled_law
 from expert_bot.energy import rules
 from expert_bot.energy.analyses.bill_check import check_bill
 from expert_bot.energy.analyses.bill_check_report import bill_check_report
@@ -40,7 +40,7 @@ def check_printed_bill(file: CheckedFile, as_json: AsJson = False) -> None:
     """Check a printed bill line by line, or as far as its QR code tells it."""
     request, printed = _read_printed(file, quiet=as_json)
     try:
-        check = check_bill(request, printed, rules=rules.load())
+        check = check_bill(request, printed, rules=rules.load(), confirmed=settled_law())
     except ValueError as error:
         raise UsageError(f"{file}: {error}") from error
     if as_json:

@@ -36,6 +36,7 @@ class CauseCode(StrEnum):
     YEAR_LENGTH = "year_length"
     DAY_COUNT = "day_count"
     OTHER_BASE = "other_base"
+    ROUNDING = "rounding"
     FOLLOWS_OTHER_LINES = "follows_other_lines"
     NOT_PRINTED = "not_printed"
     NOT_IN_BILL = "not_in_bill"

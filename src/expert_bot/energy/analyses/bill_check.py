@@ -12,21 +12,20 @@ from typing import Final
 
 from expert_bot.energy.analyses.bill_causes import Cause, CauseCode, find_line_causes
 from expert_bot.energy.analyses.bill_checked import BillCheck, LineCheck, LineStatus
-from expert_bot.energy.analyses.bill_printed import PrintedBill
+from expert_bot.energy.analyses.bill_printed import SUMS, PrintedBill, merged
 from expert_bot.energy.analyses.bill_tax_causes import find_tax_causes, find_vat_causes
 from expert_bot.energy.analyses.bill_total_causes import find_total_causes
 from expert_bot.energy.bill.bill import Bill
 from expert_bot.energy.bill.money import total
 from expert_bot.energy.bill.request import BillRequest
+from expert_bot.energy.bill.taxes import tax_rates
 from expert_bot.energy.calendar import Month
 from expert_bot.energy.rules import RuleNotLoaded, Rules
 from expert_bot.errors import UsageError
 
 TAX, VAT, TOTAL = "electricity_tax", "vat", "total"
-SUMS: Final = ("power", "energy")
-"""Ids a printed bill may use for all its power or energy lines together."""
-
 _OTHER: Final = ("meter_rental", "service_")
+_CENT: Final = Decimal("0.01")
 _NOTHING: Final = Decimal(0)
 
 
@@ -44,6 +43,7 @@ def check_bill(
         bill = request.compute(rules=rules, confirmed=confirmed)
     except RuleNotLoaded as error:
         return BillCheck(lines=tuple(_pending(printed, str(error))), bill=None)
+    printed = merged(printed, [line.id for line in bill.lines])
     checker = _Checker(request, printed, bill, rules, confirmed)
     return BillCheck(lines=checker.check(), bill=bill)
 
@@ -70,6 +70,8 @@ class _Checker:
     ) -> None:
         self._request, self._printed, self._bill, self._rules = request, printed, bill, rules
         self._confirmed = confirmed
+        day = request.period.tax_day
+        self._rates = tax_rates(request.contract, day, rules=rules, confirmed=confirmed)[0]
         self._labels = {line.id: line.label for line in bill.lines}
         self._is_complete = bool(printed.lines) and total(printed.lines.values()) == printed.total
 
@@ -109,7 +111,7 @@ class _Checker:
             return self._line(line_id, printed, expected, LineStatus.DIFFERS, (cause,))
         if printed == expected:
             return self._line(line_id, printed, expected, LineStatus.MATCHES)
-        causes = self._causes(line_id, printed)
+        causes = self._causes(line_id, printed) or _rounding(printed - expected)
         return self._line(line_id, printed, expected, _status(causes), causes)
 
     def _causes(self, line_id: str, printed: Decimal) -> tuple[Cause, ...]:
@@ -118,6 +120,7 @@ class _Checker:
                 self._request,
                 printed,
                 rules=self._rules,
+                right=self._rates,
                 base_eur=self._printed_taxed(),
                 right_base_eur=self._bill.electricity_tax_base,
                 other_eur=self._printed_other(),
@@ -129,6 +132,7 @@ class _Checker:
                 self._request,
                 printed,
                 rules=self._rules,
+                right=self._rates,
                 electricity_eur=self._printed_taxed() + tax,
                 other_eur=self._printed_other(),
                 right_base_eur=self._bill.vat_base or _NOTHING,
@@ -166,7 +170,7 @@ class _Checker:
         if printed == self._bill.total:
             return self._line(TOTAL, printed, self._bill.total, LineStatus.MATCHES)
         if not lines:
-            causes = find_total_causes(self._request, printed, rules=self._rules)
+            causes = find_total_causes(self._request, printed, rules=self._rules, confirmed=self._confirmed)
             return self._line(TOTAL, printed, self._bill.total, _status(causes), causes)
         if printed == self._sum_of_printed():
             cause = Cause(code=CauseCode.FOLLOWS_OTHER_LINES, text="the sum of the printed lines")
@@ -230,6 +234,13 @@ def _status(causes: tuple[Cause, ...]) -> LineStatus:
     if any(cause.code.is_rate for cause in causes):
         return LineStatus.WRONG_RATE
     return LineStatus.DIFFERENT_BASE if causes else LineStatus.DIFFERS
+
+
+def _rounding(difference_eur: Decimal) -> tuple[Cause, ...]:
+    """Return that a single cent is a matter of where it was rounded."""
+    if abs(difference_eur) != _CENT:
+        return ()
+    return (Cause(code=CauseCode.ROUNDING, text="a cent, rounded at another place"),)
 
 
 def _pending(printed: PrintedBill, reason: str) -> list[LineCheck]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from expert_bot.energy.bill.fields import read_number
 from expert_bot.energy.bill.money import cents
 from expert_bot.errors import UsageError
+
+SUMS: Final = ("power", "energy")
+"""Ids a printed bill may use for all its power or energy lines together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +21,16 @@ class PrintedBill:
 
     lines: Mapping[str, Decimal]
     total: Decimal | None = None
+
+
+def merged(printed: PrintedBill, line_ids: Collection[str]) -> PrintedBill:
+    """Return the printed bill with `power_..` or `energy_..` lines added up where `line_ids` has only their sum."""
+    lines: dict[str, Decimal] = {}
+    for name, eur in printed.lines.items():
+        whole = next((each for each in SUMS if name.startswith(f"{each}_") and name not in line_ids), name)
+        target = whole if whole in line_ids else name
+        lines[target] = lines.get(target, Decimal(0)) + eur
+    return PrintedBill(lines=lines, total=printed.total)
 
 
 def split_printed(document: object) -> tuple[dict[str, object], PrintedBill]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from expert_bot.energy.analyses.bill_causes import Cause, CauseCode, dated, other_rows
 from expert_bot.energy.bill.request import BillRequest
-from expert_bot.energy.bill.taxes import TaxRates, electricity_tax, tax_rates, vat
+from expert_bot.energy.bill.taxes import TaxRates, electricity_tax, vat
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.rules import Rules
 from expert_bot.energy.rules.rows import ElectricityTax, Vat
@@ -32,6 +32,7 @@ def find_tax_causes(
     printed_eur: Decimal,
     *,
     rules: Rules,
+    right: TaxRates,
     base_eur: Decimal,
     right_base_eur: Decimal,
     other_eur: Decimal,
@@ -39,9 +40,8 @@ def find_tax_causes(
 ) -> tuple[Cause, ...]:
     """Return why the electricity tax is as printed; empty if it is right, or nothing explains it.
 
-    `base_eur`: of the printed lines, `right_base_eur`: of the computed ones, `other_eur`: meter rental and services.
+    `right`: the rates that hold. `base_eur`: of the printed lines, `right_base_eur`: of the computed ones, `other_eur`: meter rental and services.
     """
-    (right,) = tax_rates(request.contract, request.period.tax_day, rules=rules)[:1]
     energy_kwh = request.consumption.total_kwh
     bases = tuple(_tax_bases(base_eur, right_base_eur, other_eur, financing_eur))
     for rates, rate_causes in _electricity_rates(request, rules, right):
@@ -56,15 +56,15 @@ def find_vat_causes(
     printed_eur: Decimal,
     *,
     rules: Rules,
+    right: TaxRates,
     electricity_eur: Decimal,
     other_eur: Decimal,
     right_base_eur: Decimal,
 ) -> tuple[Cause, ...]:
     """Return why the VAT is as printed; empty if it is right, or nothing explains it.
 
-    `electricity_eur`: printed lines with electricity tax, `other_eur`: meter rental and services.
+    `right`: the rates that hold. `electricity_eur`: printed lines with electricity tax, `other_eur`: meter rental and services.
     """
-    (right,) = tax_rates(request.contract, request.period.tax_day, rules=rules)[:1]
     follows = () if electricity_eur + other_eur == right_base_eur else (_FOLLOWS,)
     without_other = Cause(code=CauseCode.OTHER_BASE, text="without meter rental and services in the base")
     for rates, causes in _vat_rates(request, rules, right):

@@ -6,7 +6,7 @@ with a length of the year, a floor or a financing left out besides if need be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ from expert_bot.energy.analyses.bill_causes import (
 )
 from expert_bot.energy.bill.contract import PvpcTariff
 from expert_bot.energy.bill.request import BillRequest
+from expert_bot.energy.calendar import Month
 from expert_bot.energy.rules import Rules, Status
 from expert_bot.energy.rules.rows import Row
 
@@ -45,14 +46,21 @@ class _Trial:
     weight: int
 
 
-def find_total_causes(request: BillRequest, printed_eur: Decimal, *, rules: Rules) -> tuple[Cause, ...]:
+def find_total_causes(
+    request: BillRequest,
+    printed_eur: Decimal,
+    *,
+    rules: Rules,
+    confirmed: Mapping[Month, bool] | None = None,
+) -> tuple[Cause, ...]:
     """Return what would give exactly the printed total, with the fewest changes; empty if nothing does.
 
     An explanation, not a proof: a total alone may have several.
     """
     trials = sorted(_trials(request, rules), key=lambda trial: trial.weight)
     for trial in trials:
-        if trial.causes and trial.request.compute(rules=trial.rules).total == printed_eur:
+        bill = trial.request.compute(rules=trial.rules, confirmed=confirmed)
+        if trial.causes and bill.total == printed_eur:
             return trial.causes
     return ()
 

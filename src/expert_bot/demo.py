@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
-from expert_bot.app import Adapters, make_client, open_adapters
+from expert_bot.adapters import Adapters, open_adapters
+from expert_bot.app import make_client
 from expert_bot.config import Mode, Settings
 from expert_bot.energy.formats.household import write_household_csv
 from expert_bot.energy.simulation import simulate_household

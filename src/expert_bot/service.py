@@ -13,7 +13,8 @@ import structlog
 from aiohttp import web
 
 from expert_bot import __version__
-from expert_bot.app import Adapters, build_dispatcher, families_of, open_adapters
+from expert_bot.adapters import Adapters, open_adapters
+from expert_bot.app import build_dispatcher, families_of
 from expert_bot.config import Mode, Settings
 from expert_bot.deadletters.archiver import Archiver
 from expert_bot.errors import BusUnavailableError, SettingError, TransientError

@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 from typing import Final
 
-from expert_bot.app import SystemClock
 from expert_bot.consumers.budget import Budget
 from expert_bot.consumers.pull import EMULATOR, PullConsumer
 from expert_bot.delivery import Ack, Delivery, Outcome
@@ -27,6 +26,7 @@ from expert_bot.storage.duckdb_analytics import DuckdbAnalytics
 from expert_bot.storage.firestore_documents import FirestoreDocuments
 from expert_bot.storage.local_files import LocalFiles
 from expert_bot.storage.memory_documents import MemoryDocuments
+from expert_bot.storage.system_clock import SystemClock
 from expert_bot.storage.users_identity import UsersIdentity
 from expert_bot.telemetry import configure_logging
 from tests.bench.loops import Job

@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from expert_bot.app import Adapters, open_adapters
+from expert_bot.adapters import Adapters, open_adapters
 from expert_bot.config import Mode, Settings
 from expert_bot.delivery import Ack, Delivery, Outcome
 from expert_bot.errors import BusUnavailableError

@@ -14,7 +14,7 @@ from typing import Any
 
 import expert_bot.app
 import expert_bot.service
-from expert_bot.app import Adapters
+from expert_bot.adapters import Adapters
 from expert_bot.config import Settings
 from expert_bot.handlers import Context, Handler, Result
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from expert_bot.app import Adapters, open_adapters
+from expert_bot.adapters import Adapters, open_adapters
 from expert_bot.config import Mode, Settings
 from expert_bot.schemas import pubsub
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC

@@ -11,7 +11,6 @@ import pytest
 from google.protobuf import empty_pb2
 from google.pubsub_v1.types import pubsub as wire
 
-from expert_bot.app import SystemClock
 from expert_bot.deadletters.archive import LETTERS, read_letter
 from expert_bot.deadletters.archiver import Archiver
 from expert_bot.deadletters.reading import list_letters
@@ -23,6 +22,7 @@ from expert_bot.ports import Documents
 from expert_bot.schemas.dead_letter import CauseOfDeath, encode_dead_letter
 from expert_bot.schemas.topology import Subscription, Topic, Topology
 from expert_bot.storage.firestore_documents import FirestoreDocuments
+from expert_bot.storage.system_clock import SystemClock
 from tests.emulator.conftest import PROJECT, Bus
 from tests.emulators import FIRESTORE, running
 

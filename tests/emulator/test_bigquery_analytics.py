@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from expert_bot.app import open_adapters
+from expert_bot.adapters import open_adapters
 from expert_bot.config import Mode, Settings
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.formats import parse_curve

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from expert_bot.app import SystemClock
 from expert_bot.consumers.embedded import EmbeddedConsumer
 from expert_bot.delivery import Ack, Delivery, Message, Outcome
 from expert_bot.publishers.embedded import EmbeddedPublisher
 from expert_bot.storage.sqlite_bus import SqliteBus
 from expert_bot.storage.sqlite_file import SqliteFile
+from expert_bot.storage.system_clock import SystemClock
 from tests.emulator.black_box import DEAD_LETTER_TOPIC, Mailbox, Question, World, wrapped
 from tests.emulator.processes import run, service
 from tests.waiting import until

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from expert_bot.app import open_adapters
+from expert_bot.adapters import open_adapters
 from expert_bot.config import Mode, Settings
 from expert_bot.publishers import NoReplyError, connect
 from expert_bot.schemas.events.chat import ChatRequested, ChatResponded

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from expert_bot.app import Adapters, SystemClock, open_adapters
+from expert_bot.adapters import Adapters, open_adapters
 from expert_bot.config import Settings
 from expert_bot.deadletters.reading import AUDIT, find_letter, list_letters
 from expert_bot.deadletters.record import LetterFacts
@@ -24,6 +24,7 @@ from expert_bot.schemas.topology import topology
 from expert_bot.service import Worker
 from expert_bot.storage.sqlite_bus import SqliteBus
 from expert_bot.storage.sqlite_file import SqliteFile
+from expert_bot.storage.system_clock import SystemClock
 from tests.flow.test_command_line import run
 
 REQUESTS = "chat-requests"

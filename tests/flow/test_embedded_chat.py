@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from expert_bot.app import Adapters, open_adapters
+from expert_bot.adapters import Adapters, open_adapters
 from expert_bot.assistant.profile import profile_key, usage_fields
 from expert_bot.config import Settings
 from expert_bot.delivery import Message

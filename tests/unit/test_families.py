@@ -62,7 +62,8 @@ import asyncio, json
 from pathlib import Path
 
 import expert_bot
-from expert_bot.app import make_client, open_adapters
+from expert_bot.adapters import open_adapters
+from expert_bot.app import make_client
 from expert_bot.config import Settings
 from expert_bot.schemas.contract import asyncapi_document, generated_files, topic_manifest
 from expert_bot.schemas.events.echo import EchoRequested

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from expert_bot.app import build_dispatcher, families_of, open_adapters
+from expert_bot.adapters import open_adapters
+from expert_bot.app import build_dispatcher, families_of
 from expert_bot.config import Settings
 from expert_bot.delivery import Delivery, Retry
 from expert_bot.errors import SettingError

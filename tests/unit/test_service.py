@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from expert_bot.app import Adapters, open_adapters
+from expert_bot.adapters import Adapters, open_adapters
 from expert_bot.config import Settings
 from expert_bot.errors import ExpertBotError, StoreUnavailableError
 from expert_bot.ports import Document, Where

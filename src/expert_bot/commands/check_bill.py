@@ -58,8 +58,9 @@ def _read_printed(path: Path, *, quiet: bool) -> tuple[BillRequest, PrintedBill]
     address = content[:_QR_BYTES].decode("utf-8", errors="replace").strip()
     if is_qr(address):
         return bill_of_qr(parse_qr(address), rules=rules.load())
+    parsed = parse_json(content, str(path))
     try:
-        document, printed = split_printed(parse_json(content, str(path)))
+        document, printed = split_printed(parsed)
     except UsageError as error:
         raise UsageError(f"{path}: {error} (or the address of a QR code)") from error
     return read_bill_request(path, document, quiet=quiet), printed

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from expert_bot.commands.bill import read_json, read_prices
 from expert_bot.commands.common import settled_law
 from expert_bot.commands.compare import read_power
+from expert_bot.commands.day_option import parse_day
 from expert_bot.commands.price_option import parse_price
 from expert_bot.energy import rules
 from expert_bot.energy.analyses.home_study import Home
@@ -128,16 +129,6 @@ class ContractOptions:
             },
             energy=prices,
         )
-
-
-def parse_day(option: str, text: str | None) -> date | None:
-    """Read a date; None stays None. Raises UsageError naming the option."""
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{option} {text[:20]!r} is not a date YYYY-MM-DD") from error
 
 
 def parse_decimal(option: str, text: str, *, most: Decimal) -> Decimal:

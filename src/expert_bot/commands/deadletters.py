@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from expert_bot import show
-from expert_bot.app import open_adapters
+from expert_bot.adapters import open_adapters
 from expert_bot.commands.common import AsJson, print_json, start
 from expert_bot.config import Settings
 from expert_bot.deadletters.reading import find_letter, list_letters, note_reveal

@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from expert_bot import show
-from expert_bot.app import open_adapters
+from expert_bot.adapters import open_adapters
 from expert_bot.commands.bill import read_json
 from expert_bot.commands.common import EXIT_FAILED, AsJson, CurveFile, User, Zone, print_json, start
 from expert_bot.config import Settings

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from expert_bot.app import open_adapters
+from expert_bot.adapters import open_adapters
 from expert_bot.commands.common import (
     EXIT_FAILED,
     AsJson,

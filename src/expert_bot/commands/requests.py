@@ -15,7 +15,8 @@ import typer
 from pydantic import BaseModel, ValidationError
 
 from expert_bot import show
-from expert_bot.app import make_client, open_adapters
+from expert_bot.adapters import open_adapters
+from expert_bot.app import make_client
 from expert_bot.commands.common import EXIT_FAILED, AsJson, User, Zone, print_json, start
 from expert_bot.config import Mode, Settings
 from expert_bot.energy.calendar import TariffZone

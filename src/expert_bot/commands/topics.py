@@ -7,7 +7,7 @@ import asyncio
 import typer
 
 from expert_bot import show
-from expert_bot.app import open_adapters
+from expert_bot.adapters import open_adapters
 from expert_bot.commands.common import AsJson, print_json, start
 from expert_bot.schemas.topology import topology
 

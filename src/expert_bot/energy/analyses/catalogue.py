@@ -16,7 +16,7 @@ from expert_bot.energy.analyses.anomalies_report import anomalies_report
 from expert_bot.energy.analyses.backtest import backtest
 from expert_bot.energy.analyses.bill_check import check_bill
 from expert_bot.energy.analyses.bill_check_report import bill_check_report
-from expert_bot.energy.analyses.bill_printed import parse_printed
+from expert_bot.energy.analyses.bill_printed import split_printed
 from expert_bot.energy.analyses.comparison import compare
 from expert_bot.energy.analyses.comparison_months import Supply
 from expert_bot.energy.analyses.comparison_report import comparison_report
@@ -30,6 +30,7 @@ from expert_bot.energy.analyses.home_study import (
     study_home,
     study_power,
     study_roof,
+    with_current_offer,
 )
 from expert_bot.energy.analyses.marginal import terms_of
 from expert_bot.energy.analyses.power_report import power_report
@@ -156,15 +157,17 @@ def _solar(inputs: AnalysisInputs, rules: Rules) -> Report:
 
 def _recommendations(inputs: AnalysisInputs, rules: Rules) -> Report:
     _power_kw(inputs)
+    home = _home(inputs)
+    if inputs.current_offer_id is not None:
+        home = with_current_offer(home, inputs.current_offer_id)
     quality = quality_of(inputs.curve).as_data_quality()
-    return recommendations_report(recommend(study_home(_home(inputs), rules=rules)), quality=quality)
+    return recommendations_report(recommend(study_home(home, rules=rules)), quality=quality)
 
 
 def _bill_check(inputs: AnalysisInputs, rules: Rules) -> Report:
     if inputs.bill is None:
         raise UsageError("bill_check needs parameters.bill: the bill's data and what is printed on it")
-    document = dict(inputs.bill)
-    printed = parse_printed(document.pop("printed", None))
+    document, printed = split_printed(inputs.bill)
     document.setdefault("consumption", {"curve_file": STORED})
     request = bill_request(
         parse_bill_input(document, "parameters.bill"),

@@ -89,6 +89,8 @@ def _default(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return _code(str(value).lower())
+    if isinstance(value, tuple):
+        return _code(", ".join(value))
     return _code(f"{value:g}" if isinstance(value, float) else str(value))
 
 

@@ -22,6 +22,7 @@ from expert_bot.commands import (
     requests,
     rules,
     running,
+    token,
     topics,
 )
 from expert_bot.commands.common import EXIT_FAILED
@@ -51,6 +52,7 @@ def _root(
 
 for group in (
     running,
+    token,
     requests,
     imports,
     bill,

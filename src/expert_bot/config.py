@@ -83,6 +83,26 @@ class Settings(BaseSettings):
         NoDecode,
         Field(description="Cloud Storage buckets that `gs://` documents may come from, comma separated."),
     ] = ()
+    link_domains: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            description="Domains that short links may lead to, each with its subdomains, comma separated; `*`, every public "
+            "one, needs `EXPERT_BOT_LINK_ANY_DOMAIN=true`."
+        ),
+    ] = ("smarwatt.com",)
+    link_any_domain: Annotated[
+        bool, Field(description="Confirms that `*` is meant: short links may lead anywhere.")
+    ] = False
+    public_url: Annotated[
+        str | None,
+        Field(
+            max_length=200,
+            pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~-]+)*$",
+            description="What short links start with, no slash at the end; https in cloud mode, where there are no short links "
+            "without it. Elsewhere by default `http://127.0.0.1:PORT`.",
+        ),
+    ] = None
     pull: Annotated[bool, Field(description="Whether `serve` also pulls; off where Pub/Sub pushes.")] = True
     pulls: Annotated[int, Field(ge=1, le=32, description="Pull requests open at once per subscription.")] = 4
     max_in_flight: Annotated[
@@ -116,6 +136,25 @@ class Settings(BaseSettings):
     push_tenant_limit: Annotated[
         int, Field(ge=1, le=10_000, description="Pushes of one user being worked on; more get 429.")
     ] = 20
+    auth: Annotated[
+        Literal["firebase", "local"] | None,
+        Field(
+            description="Whose tokens callers bring: `firebase`: those of the project `GOOGLE_CLOUD_PROJECT`; `local`: those "
+            "of `expert-bot token`, never in cloud mode. Default: `firebase` in cloud mode, else `local`."
+        ),
+    ] = None
+    admin_uids: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(description="Account ids that are admins whatever their tokens say, comma separated."),
+    ] = ()
+    firebase_keys_url: Annotated[
+        str,
+        Field(
+            max_length=500,
+            description="`firebase`: JWK set of the token's signer; https unless on loopback.",
+        ),
+    ] = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
     handler_timeouts_s: Annotated[
         dict[str, Annotated[float, Field(ge=0.1, le=480)]],
         NoDecode,
@@ -228,7 +267,13 @@ class Settings(BaseSettings):
     ] = None
 
     @field_validator(
-        "allowed_sources", "document_buckets", "push_audiences", "push_service_accounts", mode="before"
+        "allowed_sources",
+        "document_buckets",
+        "push_audiences",
+        "push_service_accounts",
+        "admin_uids",
+        "link_domains",
+        mode="before",
     )
     @classmethod
     def _split_commas(cls, value: object) -> object:
@@ -307,6 +352,10 @@ def _refuse_contradictions(settings: Settings, environ: Mapping[str, str]) -> No
                 raise SettingError(f"{variable}='' must be set to host:port with {mode}, e.g. 127.0.0.1:8085")
     if settings.k_service and settings.mode is not Mode.CLOUD:
         raise SettingError(f"{mode}: on Cloud Run (K_SERVICE={settings.k_service!r}) only 'cloud' is allowed")
+    if "*" in settings.link_domains and not settings.link_any_domain:
+        raise SettingError(
+            f"{PREFIX}LINK_DOMAINS='*' lets short links lead anywhere; if that is meant, set {PREFIX}LINK_ANY_DOMAIN=true"
+        )
     if settings.mode is Mode.CLOUD:
         _refuse_unfit_for_cloud(settings, environ, mode)
 
@@ -319,6 +368,8 @@ def _refuse_unfit_for_cloud(settings: Settings, environ: Mapping[str, str], mode
         raise SettingError(f"GOOGLE_CLOUD_PROJECT='' must name the project with {mode}")
     if settings.pseudonym_key is None:
         raise SettingError(f"{PREFIX}PSEUDONYM_KEY='' must be a secret of at least 32 characters with {mode}")
+    if settings.public_url is not None and not settings.public_url.startswith("https://"):
+        raise SettingError(f"{PREFIX}PUBLIC_URL={settings.public_url!r} must start with https:// with {mode}")
     if not settings.allowed_sources:
         raise SettingError(
             f"{PREFIX}ALLOWED_SOURCES='' must list the accepted event sources (or '*') with {mode}"

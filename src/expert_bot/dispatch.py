@@ -26,6 +26,7 @@ from expert_bot.errors import (
 from expert_bot.handlers import Context, Handler, Reply
 from expert_bot.inbox.protocol import Inbox
 from expert_bot.inbox.work import Decision
+from expert_bot.links.stored import LinkRules
 from expert_bot.ports import Analytics, Clock, Documents, Files, Identity, Publisher, Write
 from expert_bot.replies import ReplyEncoder
 from expert_bot.schemas import pubsub
@@ -48,7 +49,8 @@ class Dispatcher:
     """The one entrance for every delivery, whatever transport it came by.
 
     `source`: CloudEvents source of everything emitted. `allowed_sources`: sources whose requests are accepted, `*` for
-    all. `families`: by subscription name. `handlers`: by event type name. `confirmed`: see Context. `observe`: told of every delivery's outcome, the
+    all. `families`: by subscription name. `handlers`: by event type name. `confirmed`, `links`: see Context.
+    `observe`: told of every delivery's outcome, the
     seconds it took, its event type (`""`: unreadable) and whose request it was (None: not decided here).
     """
 
@@ -67,6 +69,7 @@ class Dispatcher:
         source: str,
         allowed_sources: Sequence[str],
         confirmed: Mapping[Month, bool] = MappingProxyType({}),
+        links: LinkRules | None = None,
         observe: Observe | None = None,
     ) -> None:
         self._inbox = inbox
@@ -81,6 +84,7 @@ class Dispatcher:
         self.replies = ReplyEncoder(source, clock)
         self._allowed_sources = frozenset(allowed_sources)
         self._confirmed = confirmed
+        self._links = links
         self._observe = observe
         self._log = (
             _log.bind()
@@ -183,6 +187,7 @@ class Dispatcher:
             analytics=self._analytics,
             files=self._files,
             confirmed=self._confirmed,
+            links=self._links,
         )
 
     async def note_beginning(self, handler: Handler, request: BaseModel, context: Context) -> None:

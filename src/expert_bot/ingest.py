@@ -22,9 +22,9 @@ _NOTHING_STORED: Final = StoreReport(inserted=0, changed=0, unchanged=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import did. `rows_read` = `accepted` + rejected rows; `accepted` = inserted + changed + unchanged hours.
+    """What an import did. `accepted` = inserted + changed + unchanged hours.
 
-    `first_day`, `last_day`: local days of the accepted rows, None if there were none (then nothing was stored).
+    `rows_read`: used and rejected rows together (four rows make an hour of a quarter-hour file). `first_day`, `last_day`: local days of the accepted rows, None if there were none (then nothing was stored).
     `profile_changed`: whether the user's monthly figures are different now.
     """
 

@@ -35,7 +35,7 @@ class StoreReport:
 class UploadedDocumentRow:
     """What became of one uploaded document (`uploaded_documents_log`).
 
-    `layout`: as detected, None if it was not; `size_bytes`: of the file; `rows_read` = `accepted` + `rejected`;
+    `layout`: as detected, None if it was not; `size_bytes`: of the file; `rows_read`: rows of the file; `accepted`: hours, `rejected`: rows;
     `inserted`, `changed`: hours; `first_day`, `last_day`: local days of the accepted rows.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -18,20 +18,27 @@ from expert_bot.app import build_dispatcher, families_of
 from expert_bot.config import Mode, Settings
 from expert_bot.deadletters.archiver import Archiver
 from expert_bot.errors import BusUnavailableError, SettingError, TransientError
+from expert_bot.http.callers import Callers
+from expert_bot.http.firebase_tokens import TokenReader
 from expert_bot.http.health import Check, Readiness, health_routes
+from expert_bot.http.identity import make_revocations, make_token_reader
 from expert_bot.http.push import push_routes
 from expert_bot.http.push_auth import Authenticate
 from expert_bot.http.push_limits import PushLimits
 from expert_bot.http.push_settings import make_authenticator
 from expert_bot.http.server import make_app
+from expert_bot.http.tasks_routes import tasks_routes
 from expert_bot.inbox.work import Failpoints
 from expert_bot.metrics import WorkerMetrics
+from expert_bot.publishers import RequestClient
 from expert_bot.schemas.families import families_by_subscription
 from expert_bot.schemas.topology import ARCHIVE_SUBSCRIPTION, NEEDED_DEDUP_DAYS, PUSH_ACK_DEADLINE_S
 from expert_bot.storage.row_batches import RowBatches
 
 STALLED_AFTER_S: Final = 60.0
 STOP_WITHIN_S: Final = 8.5
+PUBLISH_WITHIN_S: Final = 5.0
+"""How long a request over HTTP sits out an outage of the bus."""
 FIGURES_WITHIN_S: Final = 1.0
 """How long the last minute's figures may take at the end; they are not worth more of it."""
 
@@ -122,14 +129,19 @@ async def run_service(settings: Settings, *, with_http: bool, failpoints: Failpo
     """Run until SIGTERM or SIGINT, then drain and return within 9 s.
 
     A signal during start stops the start; a second signal changes nothing, not even after the return. Raises
-    SettingError if the port is not free or, before anything is opened, if the settings do not say who checks pushes.
+    SettingError if the port is not free or, before anything is opened, if the settings do not say who checks pushes and
+    callers.
     """
     with _stop_signals() as stop, calm_garbage_collector():
         authenticate = make_authenticator(settings, families_by_subscription()) if with_http else None
+        reader = make_token_reader(settings) if with_http else None
         async with open_adapters(settings) as adapters:
             worker = Worker(settings, adapters, pull=settings.pull or not with_http, failpoints=failpoints)
             readiness = Readiness(_checks(adapters, worker))
-            server = await _start_http(settings, worker, readiness, authenticate) if authenticate else None
+            server = None
+            if authenticate is not None and reader is not None:
+                api = api_routes(settings, adapters, reader)
+                server = await _start_http(settings, worker, readiness, authenticate, api)
             _warn(settings)
             worker.start()
             _log.info("service_started", mode=settings.mode.value, version=__version__, http=_address(server))
@@ -190,8 +202,26 @@ def _checks(adapters: Adapters, worker: Worker) -> dict[str, Check]:
     }
 
 
+def api_routes(settings: Settings, adapters: Adapters, reader: TokenReader) -> list[web.RouteDef]:
+    """Return the routes that signed-in users call."""
+    callers = Callers(reader, make_revocations(settings, adapters.documents))
+    requests = RequestClient(
+        publisher=adapters.publisher,
+        admin=None,
+        make_consumer=adapters.make_consumer,
+        clock=adapters.clock,
+        source=settings.source,
+        publish_timeout_s=PUBLISH_WITHIN_S,
+    )
+    return tasks_routes(callers, documents=adapters.documents, requests=requests, clock=adapters.clock)
+
+
 async def _start_http(
-    settings: Settings, worker: Worker, readiness: Readiness, authenticate: Authenticate
+    settings: Settings,
+    worker: Worker,
+    readiness: Readiness,
+    authenticate: Authenticate,
+    api: Iterable[web.RouteDef] = (),
 ) -> web.AppRunner:
     version = {"version": __version__, "commit": settings.commit, "mode": settings.mode.value}
     push = push_routes(
@@ -201,8 +231,8 @@ async def _start_http(
         authenticate=authenticate,
         limits=PushLimits(total=settings.max_in_flight, per_tenant=settings.push_tenant_limit),
     )
-    app = make_app(health_routes(readiness, version), push)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.drain_s)
+    app = make_app(health_routes(readiness, version), push, api)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.drain_s, auto_decompress=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.listen_host, settings.port).start()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -35,6 +36,24 @@ class Task:
     user_id: str
     kind: str
     correlation_id: str
+
+
+@record(kw_only=True)
+class StoredTask:
+    """A task as it is stored. `result_json` once it is completed, `problem` (reason, detail, retriable) once it failed."""
+
+    task_id: str
+    kind: str
+    status: TaskStatus
+    created_at: datetime
+    updated_at: datetime
+    result_json: str | None
+    problem: Mapping[str, Value] | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will happen any more, but for a replay."""
+        return self.status in (TaskStatus.COMPLETED, TaskStatus.FAILED)
 
 
 def task_key(user_id: str, task_id: str) -> DocKey:
@@ -73,6 +92,28 @@ def failed(task: Task, document: Document | None, at: datetime, problem: Problem
     return _ended(
         task, document, at, {"status": TaskStatus.FAILED.value, "result_json": None, "problem": why}
     )
+
+
+def read_task(document: Document) -> StoredTask:
+    """Return what a task's document says. ValueError or TypeError if it is no task's."""
+    fields = document.fields
+    result_json, problem = fields.get("result_json"), fields.get("problem")
+    return StoredTask(
+        task_id=str(fields.get("task_id")),
+        kind=str(fields.get("kind")),
+        status=TaskStatus(str(fields.get("status"))),
+        created_at=_instant(fields, "created_at"),
+        updated_at=_instant(fields, "updated_at"),
+        result_json=result_json if isinstance(result_json, str) else None,
+        problem=problem if isinstance(problem, dict) else None,
+    )
+
+
+def _instant(fields: Fields, name: str) -> datetime:
+    value = fields.get(name)
+    if not isinstance(value, datetime):
+        raise TypeError(f"a task's {name} must be an instant")
+    return value
 
 
 def _ended(task: Task, document: Document | None, at: datetime, ending: Fields) -> Write:

@@ -22,16 +22,17 @@ from rich.progress import track
 from rich.table import Table
 
 from expert_bot.energy import rules
-from expert_bot.energy.analyses import benchmark, shift, solar
-from expert_bot.energy.analyses.anomalies import find_anomalies
-from expert_bot.energy.analyses.base_load import base_load
-from expert_bot.energy.analyses.consumption_report import consumption_report
-from expert_bot.energy.analyses.forecast import forecast
-from expert_bot.energy.analyses.home_study import Home, study_power
+from expert_bot.energy.analyses.advice.home_study import Home, study_power
+from expert_bot.energy.analyses.anomaly_detection.anomalies import find_anomalies
+from expert_bot.energy.analyses.contracted_power.power_report import power_report
+from expert_bot.energy.analyses.forecasting.forecast import forecast
 from expert_bot.energy.analyses.marginal import Terms, terms_of
-from expert_bot.energy.analyses.power_report import power_report
-from expert_bot.energy.analyses.solar_report import solar_report
-from expert_bot.energy.analyses.solar_yield import Roof
+from expert_bot.energy.analyses.sun import solar
+from expert_bot.energy.analyses.sun.solar_report import solar_report
+from expert_bot.energy.analyses.sun.solar_yield import Roof
+from expert_bot.energy.analyses.use import benchmark, shift
+from expert_bot.energy.analyses.use.base_load import base_load
+from expert_bot.energy.analyses.use.consumption_report import consumption_report
 from expert_bot.energy.analyses.year import last_year as year_of
 from expert_bot.energy.bill.contract import Contract, FixedTariff
 from expert_bot.energy.calendar import TariffZone

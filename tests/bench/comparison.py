@@ -20,8 +20,8 @@ from random import Random
 import numpy as np
 
 from expert_bot.energy import rules
-from expert_bot.energy.analyses.comparison import compare
-from expert_bot.energy.analyses.comparison_months import Supply
+from expert_bot.energy.analyses.tariffs.comparison import compare
+from expert_bot.energy.analyses.tariffs.comparison_months import Supply
 from expert_bot.energy.bill.contract import FixedTariff
 from expert_bot.energy.bill.offers import Offer
 from expert_bot.energy.calendar import TariffZone

@@ -15,6 +15,8 @@ OFF_S = 120.0
 _PAUSES_S = (0.02, 0.1)
 _EVENTS_A_KILL = 90
 _CHUNKS_A_KILL = 3
+_LONGEST_WAIT_S = 2 * OFF_S + 60.0 + 60.0
+"""What the one ahead leased when it died ends, for the one behind, twice the skew and a bus lease (60 s) later."""
 
 
 async def skewed(ground: Ground, seed: int, say: Say, *, kills: int, kill_both: bool = False) -> Report:
@@ -29,7 +31,7 @@ async def skewed(ground: Ground, seed: int, say: Say, *, kills: int, kill_both: 
             if stage.workers.kills.total() == kills:
                 continue
             slot = stage.rng.randrange(2) if kill_both else 0
-            await until(partial(_works_or_idles, stage, pids[slot]), within_s=200)
+            await until(partial(_works_or_idles, stage, pids[slot]), within_s=_LONGEST_WAIT_S)
             if not stage.workers.handlers_running(pids[slot]):
                 continue  # the other worker did it all: nothing would be taken over
             assert await stage.workers.kill(pids[slot]), "a worker ended by itself; see workers.log"

@@ -112,7 +112,7 @@ async def test_a_dead_key_server_closes_push_and_nothing_else(
             busy = await time_health(client, address, lambda _: pushing.done())
             seen = await pushing
             took_s = time.perf_counter() - started
-            attempts = [line for line in serving.lines() if line["message"] == "push_keys_unavailable"]
+            attempts = [line for line in serving.lines() if line["message"] == "keys_unavailable"]
     with capsys.disabled():
         print(  # noqa: T201  # the figure is for the reader; the gate is the ratio
             f"\n{dead.__name__}: {seen.total()} pushes in {took_s:.1f} s, {len(attempts)} attempts to fetch, "

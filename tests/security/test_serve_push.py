@@ -41,7 +41,7 @@ async def test_serve_takes_what_google_has_signed_and_nothing_else(tmp_path: Pat
             "PORT": "0",
             "EXPERT_BOT_PUSH_AUTH": "oidc",
             "EXPERT_BOT_PUSH_AUDIENCES": AUDIENCE,
-            "EXPERT_BOT_PUSH_SERVICE_ACCOUNTS": f"expert-bot-chat-requests={EMAIL}",
+            "EXPERT_BOT_PUSH_SERVICE_ACCOUNTS": EMAIL,
             "EXPERT_BOT_PUSH_CERTS_URL": keys.url,
         }
         with service(tmp_path, environment, "serve") as serving:

@@ -12,7 +12,7 @@ import pytest
 
 from expert_bot.assistant.profile import profile_key
 from expert_bot.energy.analyses.catalogue import ANALYSES
-from expert_bot.energy.analyses.consumption_report import consumption_report
+from expert_bot.energy.analyses.use.consumption_report import consumption_report
 from expert_bot.energy.calendar import Month
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.simulation import simulate_household

@@ -13,10 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses import anomalies, anomaly_days
-from expert_bot.energy.analyses.anomalies import Anomalies, find_anomalies, strongest_by_week
-from expert_bot.energy.analyses.anomalies_report import anomalies_report
-from expert_bot.energy.analyses.anomaly import Anomaly, AnomalyKind
+from expert_bot.energy.analyses.anomaly_detection import anomalies, anomaly_days
+from expert_bot.energy.analyses.anomaly_detection.anomalies import (
+    Anomalies,
+    find_anomalies,
+    strongest_by_week,
+)
+from expert_bot.energy.analyses.anomaly_detection.anomalies_report import anomalies_report
+from expert_bot.energy.analyses.anomaly_detection.anomaly import Anomaly, AnomalyKind
 from expert_bot.energy.analyses.day_kinds import DayKind
 from expert_bot.energy.curve import Curve, day_number
 from expert_bot.energy.quality import quality_of

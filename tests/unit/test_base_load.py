@@ -8,8 +8,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from expert_bot.energy.analyses.base_load import base_load, base_load_report, night_base_kw
 from expert_bot.energy.analyses.day_grid import DayGrid
+from expert_bot.energy.analyses.use.base_load import base_load, base_load_report, night_base_kw
 from expert_bot.energy.curve import Curve
 from expert_bot.errors import UsageError
 from tests.unit.forecast_homes import flat, simulated, with_energy

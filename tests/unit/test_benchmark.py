@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses.benchmark import (
+from expert_bot.energy.analyses.use.benchmark import (
     AT_LEAST_HOURS,
     benchmark_report,
     compare_with_homes,

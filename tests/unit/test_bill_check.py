@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses import bill_tax_causes
-from expert_bot.energy.analyses.bill_causes import CauseCode
-from expert_bot.energy.analyses.bill_check import check_bill
-from expert_bot.energy.analyses.bill_check_report import bill_check_report
-from expert_bot.energy.analyses.bill_checked import BillCheck, LineStatus
-from expert_bot.energy.analyses.bill_printed import PrintedBill, parse_printed
-from expert_bot.energy.analyses.bill_qr import bill_of_qr
+from expert_bot.energy.analyses.bill_checking import bill_tax_causes
+from expert_bot.energy.analyses.bill_checking.bill_causes import CauseCode
+from expert_bot.energy.analyses.bill_checking.bill_check import check_bill
+from expert_bot.energy.analyses.bill_checking.bill_check_report import bill_check_report
+from expert_bot.energy.analyses.bill_checking.bill_checked import BillCheck, LineStatus
+from expert_bot.energy.analyses.bill_checking.bill_printed import PrintedBill, parse_printed
+from expert_bot.energy.analyses.bill_checking.bill_qr import bill_of_qr
 from expert_bot.energy.bill.request import BillRequest
 from expert_bot.energy.calendar import Month, TariffZone
 from expert_bot.energy.formats.cnmc_qr import parse_qr

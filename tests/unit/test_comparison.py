@@ -13,10 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses.comparison import Comparison, OfferCost, compare
-from expert_bot.energy.analyses.comparison_months import Supply, month_period
-from expert_bot.energy.analyses.comparison_report import comparison_report
-from expert_bot.energy.analyses.comparison_window import LEAST_VARIATION, USUAL_VARIATION, compared_months
+from expert_bot.energy.analyses.tariffs.comparison import Comparison, OfferCost, compare
+from expert_bot.energy.analyses.tariffs.comparison_months import Supply, month_period
+from expert_bot.energy.analyses.tariffs.comparison_report import comparison_report
+from expert_bot.energy.analyses.tariffs.comparison_window import (
+    LEAST_VARIATION,
+    USUAL_VARIATION,
+    compared_months,
+)
 from expert_bot.energy.bill.bill import Bill, compute_bill
 from expert_bot.energy.bill.contract import (
     BilledConsumption,

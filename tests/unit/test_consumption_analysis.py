@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from expert_bot.energy.analyses.consumption import consumption
-from expert_bot.energy.analyses.consumption_report import consumption_report
 from expert_bot.energy.analyses.day_kinds import DayKind
+from expert_bot.energy.analyses.use.consumption import consumption
+from expert_bot.energy.analyses.use.consumption_report import consumption_report
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.readings import Period
 from expert_bot.errors import UsageError

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses.backtest import backtest
-from expert_bot.energy.analyses.forecast import Forecast, forecast
-from expert_bot.energy.analyses.forecast_report import forecast_report
+from expert_bot.energy.analyses.forecasting.backtest import backtest
+from expert_bot.energy.analyses.forecasting.forecast import Forecast, forecast
+from expert_bot.energy.analyses.forecasting.forecast_report import forecast_report
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.quality import quality_of

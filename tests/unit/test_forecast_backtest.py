@@ -11,10 +11,10 @@ from statistics import median
 import numpy as np
 import pytest
 
-from expert_bot.energy.analyses.backtest import Backtest, backtest
 from expert_bot.energy.analyses.day_grid import DayGrid
-from expert_bot.energy.analyses.forecast import forecast
-from expert_bot.energy.analyses.forecast_model import forecast_hours
+from expert_bot.energy.analyses.forecasting.backtest import Backtest, backtest
+from expert_bot.energy.analyses.forecasting.forecast import forecast
+from expert_bot.energy.analyses.forecasting.forecast_model import forecast_hours
 from expert_bot.energy.curve import Curve, instant_of_hour
 from expert_bot.errors import UsageError
 from tests.unit.forecast_homes import REAL_HOMES, flat, real_home, simulated

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses import day_grid, forecast_model, forecast_totals
+from expert_bot.energy.analyses import day_grid
 from expert_bot.energy.analyses.day_grid import DayGrid
-from expert_bot.energy.analyses.forecast_model import analog_weights, forecast_hours
-from expert_bot.energy.analyses.forecast_totals import TotalModel
+from expert_bot.energy.analyses.forecasting import forecast_model, forecast_totals
+from expert_bot.energy.analyses.forecasting.forecast_model import analog_weights, forecast_hours
+from expert_bot.energy.analyses.forecasting.forecast_totals import TotalModel
 from expert_bot.energy.curve import Curve, Floats, Ints, day_of
 from tests.unit.forecast_homes import flat, simulated, with_energy
 

@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses import power
-from expert_bot.energy.analyses.home_study import Home, study_power
-from expert_bot.energy.analyses.power import PowerAdvice, advise_power, needed_kw
-from expert_bot.energy.analyses.power_peaks import find_peaks, peaks_from_hours, peaks_from_meter
-from expert_bot.energy.analyses.power_report import power_report
+from expert_bot.energy.analyses.advice.home_study import Home, study_power
+from expert_bot.energy.analyses.contracted_power import power
+from expert_bot.energy.analyses.contracted_power.power import PowerAdvice, advise_power, needed_kw
+from expert_bot.energy.analyses.contracted_power.power_peaks import (
+    find_peaks,
+    peaks_from_hours,
+    peaks_from_meter,
+)
+from expert_bot.energy.analyses.contracted_power.power_report import power_report
 from expert_bot.energy.bill.contract import Contract, Tariff
 from expert_bot.energy.calendar import Month, TariffZone
 from expert_bot.energy.formats import Maximum

@@ -11,14 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses import recommendations
-from expert_bot.energy.analyses.anomaly import Anomaly, AnomalyKind
-from expert_bot.energy.analyses.base_load import base_load
-from expert_bot.energy.analyses.home_study import CURRENT_ID, Home, study_home
-from expert_bot.energy.analyses.recommendation import Kind, RecommendationInputs
-from expert_bot.energy.analyses.recommendations import THRESHOLD_EUR, Recommendations, overlap, recommend
-from expert_bot.energy.analyses.recommendations_report import recommendations_report
-from expert_bot.energy.analyses.solar_yield import Roof
+from expert_bot.energy.analyses.advice import recommendations
+from expert_bot.energy.analyses.advice.home_study import CURRENT_ID, Home, study_home
+from expert_bot.energy.analyses.advice.recommendation import Kind, RecommendationInputs
+from expert_bot.energy.analyses.advice.recommendations import (
+    THRESHOLD_EUR,
+    Recommendations,
+    overlap,
+    recommend,
+)
+from expert_bot.energy.analyses.advice.recommendations_report import recommendations_report
+from expert_bot.energy.analyses.anomaly_detection.anomaly import Anomaly, AnomalyKind
+from expert_bot.energy.analyses.sun.solar_yield import Roof
+from expert_bot.energy.analyses.use.base_load import base_load
 from expert_bot.energy.bill.contract import Contract, PvpcTariff, Tariff
 from expert_bot.energy.bill.offers import Offer
 from expert_bot.energy.calendar import TariffZone

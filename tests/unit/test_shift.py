@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses.shift import ShiftPotential, find_shift_potential, shift_report
+from expert_bot.energy.analyses.use.shift import ShiftPotential, find_shift_potential, shift_report
 from expert_bot.energy.analyses.year import last_year
 from expert_bot.energy.bill.contract import EnergyBlock
 from expert_bot.energy.readings import Period

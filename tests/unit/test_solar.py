@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expert_bot.energy.analyses import solar, solar_yield
 from expert_bot.energy.analyses.marginal import means_of_hours
-from expert_bot.energy.analyses.solar import Flows, SolarStudy, simulate_flows, study_solar
-from expert_bot.energy.analyses.solar_report import solar_report
-from expert_bot.energy.analyses.solar_yield import Province, Roof, hourly_yield
+from expert_bot.energy.analyses.sun import solar, solar_yield
+from expert_bot.energy.analyses.sun.solar import Flows, SolarStudy, simulate_flows, study_solar
+from expert_bot.energy.analyses.sun.solar_report import solar_report
+from expert_bot.energy.analyses.sun.solar_yield import Province, Roof, hourly_yield
 from expert_bot.energy.analyses.year import YearOfReadings, last_year
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.curve import Curve, Floats, Ints, hour_number
@@ -125,7 +125,7 @@ def test_months_are_capped_one_by_one() -> None:
     check_months_are_capped_alone()
 
 
-CURVES = st.lists(st.floats(0, 6), min_size=24, max_size=24)
+CURVES = st.lists(st.integers(0, 6000).map(lambda wh: wh / 1000), min_size=24, max_size=24)
 
 
 @given(day=CURVES, size=st.decimals("0.1", "20", places=2), more=st.decimals("0", "20", places=2))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from expert_bot.energy.analyses.solar_yield import (
+from expert_bot.energy.analyses.sun.solar_yield import (
     Roof,
     find_province,
     hourly_yield,

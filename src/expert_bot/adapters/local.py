@@ -19,10 +19,15 @@ def local_analytics(settings: Settings, stack: AsyncExitStack) -> DuckdbAnalytic
 
 
 def pseudonyms(settings: Settings) -> Pseudonyms:
-    """Return the pseudonyms of the key that is set; in local modes, where none is, of the data folder's own."""
+    """Return the pseudonyms that analytics have in the place of user ids. Raises UsageError."""
+    return Pseudonyms(service_secret(settings))
+
+
+def service_secret(settings: Settings) -> bytes:
+    """Return the key that is set; in local modes, where none is, the data folder's own. Raises UsageError."""
     if settings.pseudonym_key is not None:
-        return Pseudonyms(settings.pseudonym_key.get_secret_value().encode())
-    return Pseudonyms(local_key(data_folder(settings)))
+        return settings.pseudonym_key.get_secret_value().encode()
+    return local_key(data_folder(settings))
 
 
 def data_folder(settings: Settings) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from expert_bot.charts.png import new_figure
-from expert_bot.energy.analyses.anomalies import Anomalies
+from expert_bot.energy.analyses.anomaly_detection.anomalies import Anomalies
 from expert_bot.energy.analyses.day_grid import DayGrid
 from expert_bot.energy.curve import Curve
 

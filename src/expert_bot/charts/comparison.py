@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from expert_bot.charts.png import new_figure, save_png
-from expert_bot.energy.analyses.comparison import Comparison
+from expert_bot.energy.analyses.tariffs.comparison import Comparison
 
 MAX_BARS: Final = 25
 _CURRENT: Final = "tab:orange"

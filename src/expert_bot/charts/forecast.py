@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from expert_bot.charts.png import new_figure
-from expert_bot.energy.analyses.forecast import Forecast, HourForecast
+from expert_bot.energy.analyses.forecasting.forecast import Forecast, HourForecast
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.readings import Period
 

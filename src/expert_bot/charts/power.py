@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from expert_bot.charts.png import new_figure
-from expert_bot.energy.analyses.power import PowerAdvice
+from expert_bot.energy.analyses.contracted_power.power import PowerAdvice
 from expert_bot.energy.rules import PowerPeriod
 
 if TYPE_CHECKING:

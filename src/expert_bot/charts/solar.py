@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from expert_bot.charts.png import new_figure
-from expert_bot.energy.analyses.solar import SolarStudy
+from expert_bot.energy.analyses.sun.solar import SolarStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

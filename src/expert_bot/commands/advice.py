@@ -34,24 +34,24 @@ from expert_bot.commands.contract_options import (
     parse_decimal,
 )
 from expert_bot.energy import rules
-from expert_bot.energy.analyses.base_load import base_load
-from expert_bot.energy.analyses.benchmark import AT_LEAST_HOURS as HOURS_TO_COMPARE
-from expert_bot.energy.analyses.benchmark import benchmark_report, compare_with_homes
-from expert_bot.energy.analyses.home_study import (
+from expert_bot.energy.analyses.advice.home_study import (
     DEFAULT_SURPLUS_EUR_PER_KWH,
     study_home,
     study_power,
     study_shift,
     with_current_offer,
 )
-from expert_bot.energy.analyses.power_report import power_report
-from expert_bot.energy.analyses.recommendations import recommend
-from expert_bot.energy.analyses.recommendations_report import recommendations_report
-from expert_bot.energy.analyses.shift import shift_report
-from expert_bot.energy.analyses.solar import AT_LEAST_HOURS as HOURS_OF_SUN
-from expert_bot.energy.analyses.solar import DEFAULT_SIZES_KWP, study_solar
-from expert_bot.energy.analyses.solar_report import solar_report
-from expert_bot.energy.analyses.solar_yield import Roof
+from expert_bot.energy.analyses.advice.recommendations import recommend
+from expert_bot.energy.analyses.advice.recommendations_report import recommendations_report
+from expert_bot.energy.analyses.contracted_power.power_report import power_report
+from expert_bot.energy.analyses.sun.solar import AT_LEAST_HOURS as HOURS_OF_SUN
+from expert_bot.energy.analyses.sun.solar import DEFAULT_SIZES_KWP, study_solar
+from expert_bot.energy.analyses.sun.solar_report import solar_report
+from expert_bot.energy.analyses.sun.solar_yield import Roof
+from expert_bot.energy.analyses.use.base_load import base_load
+from expert_bot.energy.analyses.use.benchmark import AT_LEAST_HOURS as HOURS_TO_COMPARE
+from expert_bot.energy.analyses.use.benchmark import benchmark_report, compare_with_homes
+from expert_bot.energy.analyses.use.shift import shift_report
 from expert_bot.energy.analyses.year import last_year
 from expert_bot.energy.bill.offers import Offer, parse_offers
 from expert_bot.energy.calendar import TariffZone

@@ -9,13 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from expert_bot.commands.common import console
-from expert_bot.energy.analyses.benchmark import Benchmark
-from expert_bot.energy.analyses.bill_checked import BillCheck, LineStatus
-from expert_bot.energy.analyses.power import WARNINGS, PowerAdvice
-from expert_bot.energy.analyses.recommendations import Recommendations
-from expert_bot.energy.analyses.shift import ShiftPotential
-from expert_bot.energy.analyses.solar import SolarSize, SolarStudy
-from expert_bot.energy.analyses.solar_yield import load_yields, year_yield_kwh_per_kwp
+from expert_bot.energy.analyses.advice.recommendations import Recommendations
+from expert_bot.energy.analyses.bill_checking.bill_checked import BillCheck, LineStatus
+from expert_bot.energy.analyses.contracted_power.power import WARNINGS, PowerAdvice
+from expert_bot.energy.analyses.sun.solar import SolarSize, SolarStudy
+from expert_bot.energy.analyses.sun.solar_yield import load_yields, year_yield_kwh_per_kwp
+from expert_bot.energy.analyses.use.benchmark import Benchmark
+from expert_bot.energy.analyses.use.shift import ShiftPotential
 from expert_bot.energy.readings import Period
 from expert_bot.energy.rules import PowerPeriod
 

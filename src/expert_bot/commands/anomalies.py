@@ -13,8 +13,8 @@ from expert_bot.charts.png import save_png
 from expert_bot.commands.common import AsJson, CurveFile, Plot, Zone, console, print_json, read_curve
 from expert_bot.commands.day_option import parse_day
 from expert_bot.commands.price_option import Price, parse_price
-from expert_bot.energy.analyses.anomalies import Anomalies, find_anomalies
-from expert_bot.energy.analyses.anomalies_report import anomalies_report
+from expert_bot.energy.analyses.anomaly_detection.anomalies import Anomalies, find_anomalies
+from expert_bot.energy.analyses.anomaly_detection.anomalies_report import anomalies_report
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.quality import quality_of
 

@@ -11,10 +11,10 @@ from expert_bot.commands import advice_tables
 from expert_bot.commands.bill import read_bill_request
 from expert_bot.commands.common import AsJson, print_json, settled_law
 from expert_bot.energy import rules
-from expert_bot.energy.analyses.bill_check import check_bill
-from expert_bot.energy.analyses.bill_check_report import bill_check_report
-from expert_bot.energy.analyses.bill_printed import PrintedBill, split_printed
-from expert_bot.energy.analyses.bill_qr import bill_of_qr
+from expert_bot.energy.analyses.bill_checking.bill_check import check_bill
+from expert_bot.energy.analyses.bill_checking.bill_check_report import bill_check_report
+from expert_bot.energy.analyses.bill_checking.bill_printed import PrintedBill, split_printed
+from expert_bot.energy.analyses.bill_checking.bill_qr import bill_of_qr
 from expert_bot.energy.bill.fields import parse_json
 from expert_bot.energy.bill.request import BillRequest
 from expert_bot.energy.formats.cnmc_qr import is_qr, parse_qr

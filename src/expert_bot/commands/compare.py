@@ -23,9 +23,9 @@ from expert_bot.commands.common import (
     settled_law,
 )
 from expert_bot.energy import rules
-from expert_bot.energy.analyses.comparison import Comparison, OfferCost, compare
-from expert_bot.energy.analyses.comparison_months import Supply
-from expert_bot.energy.analyses.comparison_report import comparison_report
+from expert_bot.energy.analyses.tariffs.comparison import Comparison, OfferCost, compare
+from expert_bot.energy.analyses.tariffs.comparison_months import Supply
+from expert_bot.energy.analyses.tariffs.comparison_report import comparison_report
 from expert_bot.energy.bill.contract import BonoCategory, BonoSocial, Household
 from expert_bot.energy.bill.fields import read_power_kw
 from expert_bot.energy.bill.offers import ParsedOffers, parse_offers

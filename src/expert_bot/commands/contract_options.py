@@ -18,7 +18,7 @@ from expert_bot.commands.compare import read_power
 from expert_bot.commands.day_option import parse_day
 from expert_bot.commands.price_option import parse_price
 from expert_bot.energy import rules
-from expert_bot.energy.analyses.home_study import Home
+from expert_bot.energy.analyses.advice.home_study import Home
 from expert_bot.energy.analyses.marginal import Terms, terms_of
 from expert_bot.energy.bill.bill_input import FixedInput, PvpcInput
 from expert_bot.energy.bill.contract import Contract, FixedTariff, PvpcTariff, Tariff

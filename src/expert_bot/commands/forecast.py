@@ -12,10 +12,10 @@ from expert_bot.charts.png import save_png
 from expert_bot.commands.common import AsJson, CurveFile, Plot, Zone, console, print_json, read_curve
 from expert_bot.commands.day_option import parse_day
 from expert_bot.commands.price_option import Price, parse_price
-from expert_bot.energy.analyses.backtest import Backtest, backtest
-from expert_bot.energy.analyses.forecast import Forecast, forecast
-from expert_bot.energy.analyses.forecast_ranges import TotalForecast
-from expert_bot.energy.analyses.forecast_report import forecast_report
+from expert_bot.energy.analyses.forecasting.backtest import Backtest, backtest
+from expert_bot.energy.analyses.forecasting.forecast import Forecast, forecast
+from expert_bot.energy.analyses.forecasting.forecast_ranges import TotalForecast
+from expert_bot.energy.analyses.forecasting.forecast_report import forecast_report
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.quality import quality_of
 

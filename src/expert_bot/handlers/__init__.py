@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from expert_bot.energy.calendar import Month
+from expert_bot.links.stored import LinkRules
 from expert_bot.ports import Analytics, DocumentReader, Files, Identity, Write
 from expert_bot.records import record
 from expert_bot.schemas.envelope import CloudEvent
@@ -30,6 +31,7 @@ class Context:
 
     `asked_at`: aware UTC instant the request was made (the event's `time`; where absent, when it was received).
     `confirmed`: months of conditional tax law that are settled, and whether the condition was met.
+    `links`: how short links are made; None: this service makes none.
     """
 
     event: CloudEvent
@@ -39,6 +41,7 @@ class Context:
     analytics: Analytics
     files: Files
     confirmed: Mapping[Month, bool]
+    links: LinkRules | None = None
 
 
 @record()

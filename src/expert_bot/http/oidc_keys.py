@@ -136,7 +136,8 @@ class KeyCache:
             self._failures += 1
             self._attempt_at = self._now() + self._pause_s()
             _log.warning(
-                "push_keys_unavailable",
+                "keys_unavailable",
+                url=self._url,
                 error=type(error).__name__,
                 failures=self._failures,
                 usable=self._now() < self._usable_until,

@@ -23,9 +23,10 @@ from expert_bot.delivery import Delivery, Outcome, Retry
 from expert_bot.errors import MalformedEventError
 from expert_bot.http.oidc_keys import KeysUnavailableError
 from expert_bot.http.problems import problem_response
-from expert_bot.http.push_auth import Authenticate, NotAuthenticatedError, NotAuthorizedError
+from expert_bot.http.push_auth import Authenticate, NotAuthorizedError
 from expert_bot.http.push_limits import OverLimitError, PushLimits
 from expert_bot.http.server import MAX_BODY_BYTES
+from expert_bot.http.signed_tokens import NotAuthenticatedError
 from expert_bot.publishers.pubsub_limits import MAX_DATA_BYTES
 from expert_bot.schemas import strict_json
 from expert_bot.schemas.envelope import parse_timestamp

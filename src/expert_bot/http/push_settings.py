@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from expert_bot.config import Mode, Settings, variable_name
 from expert_bot.errors import SettingError
+from expert_bot.http.key_addresses import key_address
 from expert_bot.http.oidc_keys import KeyCache
 from expert_bot.http.push_auth import Authenticate, OidcAuthenticator, Pusher, accept_all
 
@@ -47,9 +46,8 @@ def make_authenticator(settings: Settings, subscriptions: Collection[str]) -> Au
                 )
             return accept_all
         case "oidc":
-            return OidcAuthenticator(
-                KeyCache(_certs_url(settings.push_certs_url)).find, pushers(settings, subscriptions)
-            )
+            keys = KeyCache(key_address("push_certs_url", settings.push_certs_url))
+            return OidcAuthenticator(keys.find, pushers(settings, subscriptions))
 
 
 def pushers(settings: Settings, subscriptions: Collection[str]) -> dict[str, Pusher]:
@@ -86,24 +84,3 @@ def _pair(entry: str) -> tuple[str | None, str]:
     if found and _SUBSCRIPTION_NAME.fullmatch(name.strip()):
         return name.strip(), value.strip()
     return None, entry
-
-
-def _certs_url(text: str) -> str:
-    """Return the URL, if nobody on the way can put his own keys into the answer. Raises SettingError."""
-    try:
-        url = urlsplit(text)
-        host, _port = url.hostname, url.port
-    except ValueError:
-        host = None
-    if host and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(host))):
-        return text
-    raise SettingError(
-        f"{variable_name('push_certs_url')}={text!r} must be an https:// URL (http:// on loopback only)"
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 from expert_bot.errors import UsageError
+from expert_bot.storage.key_files import made_once
 
 MIN_KEY_BYTES: Final = 32
 _KEY_FILE: Final = "pseudonym.key"
@@ -32,14 +32,11 @@ class Pseudonyms:
 def local_key(folder: Path) -> bytes:
     """Return the key that lies in a data folder; make it the first time, readable by the owner only.
 
-    Whoever makes it first, everyone has the same key: it is linked into place whole, never over another one.
-    Raises UsageError if the folder or the file cannot be used.
+    Whoever makes it first, everyone has the same key. Raises UsageError if the folder or the file cannot be used.
     """
     path = folder / _KEY_FILE
     try:
-        if not path.exists():
-            _create(path)
-        key = bytes.fromhex(path.read_text("ascii"))
+        key = bytes.fromhex(made_once(path, _new_key).decode("ascii"))
     except (OSError, ValueError) as error:
         raise UsageError(f"pseudonym key {path} cannot be used: {error}") from error
     if len(key) < MIN_KEY_BYTES:
@@ -47,17 +44,5 @@ def local_key(folder: Path) -> bytes:
     return key
 
 
-def _create(path: Path) -> None:
-    own = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_hex(MIN_KEY_BYTES).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            path.hardlink_to(own)
-        except FileExistsError:
-            return  # another process was faster: its key is everyone's
-    finally:
-        own.unlink()
+def _new_key() -> bytes:
+    return secrets.token_hex(MIN_KEY_BYTES).encode("ascii")

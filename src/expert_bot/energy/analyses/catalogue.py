@@ -11,19 +11,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from expert_bot.energy.analyses.anomalies import find_anomalies
-from expert_bot.energy.analyses.anomalies_report import anomalies_report
-from expert_bot.energy.analyses.backtest import backtest
-from expert_bot.energy.analyses.bill_check import check_bill
-from expert_bot.energy.analyses.bill_check_report import bill_check_report
-from expert_bot.energy.analyses.bill_printed import split_printed
-from expert_bot.energy.analyses.comparison import compare
-from expert_bot.energy.analyses.comparison_months import Supply
-from expert_bot.energy.analyses.comparison_report import comparison_report
-from expert_bot.energy.analyses.consumption_report import consumption_report
-from expert_bot.energy.analyses.forecast import forecast
-from expert_bot.energy.analyses.forecast_report import forecast_report
-from expert_bot.energy.analyses.home_study import (
+from expert_bot.energy.analyses.advice.home_study import (
     CURRENT_ID,
     DEFAULT_SURPLUS_EUR_PER_KWH,
     Home,
@@ -32,12 +20,24 @@ from expert_bot.energy.analyses.home_study import (
     study_roof,
     with_current_offer,
 )
+from expert_bot.energy.analyses.advice.recommendations import recommend
+from expert_bot.energy.analyses.advice.recommendations_report import recommendations_report
+from expert_bot.energy.analyses.anomaly_detection.anomalies import find_anomalies
+from expert_bot.energy.analyses.anomaly_detection.anomalies_report import anomalies_report
+from expert_bot.energy.analyses.bill_checking.bill_check import check_bill
+from expert_bot.energy.analyses.bill_checking.bill_check_report import bill_check_report
+from expert_bot.energy.analyses.bill_checking.bill_printed import split_printed
+from expert_bot.energy.analyses.contracted_power.power_report import power_report
+from expert_bot.energy.analyses.forecasting.backtest import backtest
+from expert_bot.energy.analyses.forecasting.forecast import forecast
+from expert_bot.energy.analyses.forecasting.forecast_report import forecast_report
 from expert_bot.energy.analyses.marginal import terms_of
-from expert_bot.energy.analyses.power_report import power_report
-from expert_bot.energy.analyses.recommendations import recommend
-from expert_bot.energy.analyses.recommendations_report import recommendations_report
-from expert_bot.energy.analyses.solar_report import solar_report
-from expert_bot.energy.analyses.solar_yield import Roof
+from expert_bot.energy.analyses.sun.solar_report import solar_report
+from expert_bot.energy.analyses.sun.solar_yield import Roof
+from expert_bot.energy.analyses.tariffs.comparison import compare
+from expert_bot.energy.analyses.tariffs.comparison_months import Supply
+from expert_bot.energy.analyses.tariffs.comparison_report import comparison_report
+from expert_bot.energy.analyses.use.consumption_report import consumption_report
 from expert_bot.energy.bill.bill_input import ContractInput, parse_bill_input
 from expert_bot.energy.bill.contract import Contract, FixedTariff, PvpcTariff
 from expert_bot.energy.bill.fields import describe, parse_json

@@ -140,6 +140,8 @@ class BillPeriod:
             raise ValueError(
                 f"days is {self.days}, but from {self.start} to {self.end} are {between} (both ends: {between + 1})"
             )
+        if self.due is not None and self.due < self.start:
+            raise ValueError(f"due ({self.due}) must not be before start ({self.start})")
         if self.days_in_year not in (None, 365, 366):
             raise ValueError(f"days_in_year must be 365 or 366, not {self.days_in_year}")
 

@@ -23,6 +23,9 @@ from expert_bot.energy.calendar import FIRST_YEAR, LAST_YEAR
 from expert_bot.errors import UsageError
 
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,30})?", re.ASCII)
+_MOST_DIGITS: Final = 40
+"""A larger exponent is refused before it is written out: 1e999999999 has a thousand million digits."""
+
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TAGS: Final = frozenset({"fixed", "pvpc", "one_price", "per_period", "blocks"})
 """Names of alternatives, which pydantic puts into the place of an error but the document does not have."""
@@ -32,6 +35,8 @@ def read_number(value: object) -> Decimal:
     """Read a JSON number, kept exact, or decimal text. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise ValueError('must be a number, such as 3.45 or "3.45"')  # noqa: TRY004 # pydantic reports ValueError
+    if isinstance(value, Decimal) and abs(value.adjusted()) > _MOST_DIGITS:
+        raise ValueError("must be a number with at most 9 digits before the point")
     text = value if isinstance(value, str) else f"{value:f}" if isinstance(value, Decimal) else str(value)
     if not _NUMBER.fullmatch(text):
         raise ValueError(f'must be a number with at most 9 digits before the point, not "{text[:20]}"')

@@ -106,7 +106,7 @@ def bono_discount(
     limit_kwh = sum((part.of_year(_limit_kwh(bono, part.first, rules)) for part in parts), Decimal(0))
     share = min(Decimal(1), limit_kwh / energy_kwh) if energy_kwh else Decimal(1)
     percent_days = sum((_percent(bono, part.first, rules) * part.days for part in parts), Decimal(0))
-    return -cents((fixed_eur + energy_eur * share) * percent_days * _PERCENT / period.days)
+    return -cents(max(fixed_eur + energy_eur * share, Decimal(0)) * percent_days * _PERCENT / period.days)
 
 
 def tolls_of_power(contract: Contract, period: BillPeriod, *, rules: Rules) -> Decimal:

@@ -19,7 +19,7 @@ NOT_MET: Final = "otherwise"
 
 _PERCENT: Final = Decimal("0.01")
 _PER_MWH: Final = Decimal("0.001")
-_IVA_ZONES: Final = frozenset({TariffZone.PENINSULA, TariffZone.BALEARES})
+IVA_ZONES: Final = frozenset({TariffZone.PENINSULA, TariffZone.BALEARES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def tax_rates(
     """
     electricity = rules.electricity_tax.on(day)
     rows: list[Row] = [electricity]
-    if contract.zone in _IVA_ZONES:
+    if contract.zone in IVA_ZONES:
         rows.append(rules.vat.on(day))
     if all(row.status is not Status.CONDITIONAL for row in rows):
         return (_rates(contract, day, electricity, rules=rules, met=False, condition=""),)
@@ -89,7 +89,7 @@ def _rates(
 def _vat(contract: Contract, day: date, *, rules: Rules, met: bool) -> tuple[str, Decimal, Decimal, str]:
     """Return name, percent on electricity, percent on the rest, and norm."""
     power_kw = contract.highest_power_kw
-    if contract.zone in _IVA_ZONES:
+    if contract.zone in IVA_ZONES:
         vat = rules.vat.on(day)
         percent = vat.percent_for(power_kw, is_severe_vulnerable=contract.is_severe_vulnerable, met=met)
         return "IVA", percent, percent, vat.norm

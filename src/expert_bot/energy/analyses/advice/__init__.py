@@ -1,0 +1,1 @@
+"""What to do first, from all analyses of a home."""

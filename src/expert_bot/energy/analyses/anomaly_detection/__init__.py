@@ -1,0 +1,1 @@
+"""What was unusual: days, nights, levels, data."""

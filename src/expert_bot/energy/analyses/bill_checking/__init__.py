@@ -1,0 +1,1 @@
+"""A printed bill, recomputed line by line, and what explains each difference."""

@@ -1,0 +1,1 @@
+"""How much power a home needs to contract."""

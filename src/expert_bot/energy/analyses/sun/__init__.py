@@ -1,0 +1,1 @@
+"""What panels would make, save and cost."""

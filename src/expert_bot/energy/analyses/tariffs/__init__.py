@@ -1,0 +1,1 @@
+"""Offers, through the user's own consumption."""

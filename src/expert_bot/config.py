@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from expert_bot.errors import SettingError
 
 PREFIX: Final = "EXPERT_BOT_"
+_SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 HOST_PATTERN: Final = r"^[A-Za-z0-9.\-\[\]:]+:\d{1,5}$"
 _EMULATOR_HOSTS: Final = (
     "PUBSUB_EMULATOR_HOST",
@@ -340,8 +341,8 @@ def _explain(error: ErrorDetails, environ: Mapping[str, str]) -> SettingError:
 
 
 def _shown(variable: str, value: str) -> str:
-    """Return a value as messages show it: never that of a key, however its name is misspelt."""
-    return "'***'" if variable.upper().endswith("KEY") and value else repr(value)
+    """Return a value as messages show it: never that of a secret, however its name is misspelt."""
+    return "'***'" if value and any(word in variable.upper() for word in _SECRETS) else repr(value)
 
 
 def _refuse_contradictions(settings: Settings, environ: Mapping[str, str]) -> None:

@@ -179,9 +179,11 @@ class Dispatcher:
 
     def make_context(self, event: CloudEvent) -> Context:
         """Return what a handler may know besides its request."""
+        received_at = self._clock.now()
         return Context(
             event=event,
-            asked_at=event.time or self._clock.now(),
+            asked_at=event.time or received_at,
+            received_at=received_at,
             documents=self._documents,
             identity=self._identity,
             analytics=self._analytics,
@@ -210,6 +212,8 @@ class Dispatcher:
         handler = self._handlers.get(event.type)
         if handler is None or handler.fail is None or handler.handles is not family.requested:
             return ()
+        if problem.reason == "unauthorized-source":
+            return ()  # nobody who may not ask may end somebody's task
         try:
             request = parse_data(event, handler.handles, family.max_data_bytes)
         except PermanentError:

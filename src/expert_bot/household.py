@@ -14,12 +14,14 @@ from expert_bot.assistant.profile import profile_key
 from expert_bot.assistant.supply import Supply, read_supply
 from expert_bot.energy.analyses.catalogue import AnalysisInputs, exact_json
 from expert_bot.energy.bill.offers import ParsedOffers, parse_offers
-from expert_bot.energy.calendar import Month, TariffZone, time_zone_of
+from expert_bot.energy.calendar import FIRST_YEAR, LAST_YEAR, Month, TariffZone, time_zone_of
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.prices import HourlyPrices
 from expert_bot.energy.rules import PowerPeriod
+from expert_bot.errors import UsageError
 from expert_bot.ports import Analytics, DocKey, Document, DocumentReader, Fields
 from expert_bot.schemas.events.analysis import AnalysisRequested, PowerKw
+from expert_bot.schemas.fact import FactPeriod
 
 OFFERS: Final = "tariff_offers"
 MAX_OFFERS: Final = 500
@@ -47,13 +49,14 @@ async def load_household(
     curve, offers = await asyncio.gather(
         analytics.hourly_curve(request.user_id, zone=zone), _offers(request, documents)
     )
-    period, surplus = request.period, parameters.surplus_price_eur_per_kwh
+    surplus = parameters.surplus_price_eur_per_kwh
+    first, until = _period(request.period)
     return AnalysisInputs(
         curve=curve,
         on=asked_at.astimezone(time_zone_of(zone)).date(),
         zone=zone,
-        first=None if period is None else date.fromisoformat(period.start),
-        until=None if period is None else date.fromisoformat(period.end),
+        first=first,
+        until=until,
         power_kw=_power_kw(parameters.power_kw, supply),
         tariff=_exact_object(parameters.tariff),
         offers=offers,
@@ -91,7 +94,12 @@ async def _offers(request: AnalysisRequested, documents: DocumentReader) -> Pars
 def _stored_offer(document: Document) -> object:
     """Return an offer as `offer_fields` wrote it, or as someone wrote it by hand, field by field."""
     text = document.fields.get("offer_json")
-    return json.loads(text) if isinstance(text, str) else document.fields
+    if not isinstance(text, str):
+        return document.fields
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"id": document.key.id}  # rejected as an offer, beside the good ones
 
 
 async def _prices(kind: str, curve: Curve, zone: TariffZone, analytics: Analytics) -> HourlyPrices | None:
@@ -113,3 +121,22 @@ def _power_kw(given: PowerKw | None, supply: Supply) -> Mapping[PowerPeriod, Dec
 def _exact_object(value: Mapping[str, object] | None) -> Mapping[str, object] | None:
     exact = None if value is None else exact_json(value)
     return exact if isinstance(exact, dict) else None
+
+
+def _period(period: FactPeriod | None) -> tuple[date | None, date | None]:
+    if period is None:
+        return None, None
+    first, until = _day("start", period.start), _day("end", period.end)
+    if until <= first:
+        raise UsageError("period.end must be after period.start: it is the first day after the period")
+    return first, until
+
+
+def _day(name: str, text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:  # 2023-02-30 has the right shape
+        raise UsageError(f"period.{name} is not a date that exists") from error
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise UsageError(f"period.{name} must be in the years {FIRST_YEAR}..{LAST_YEAR}")
+    return day

@@ -12,7 +12,7 @@ from typing import Final
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.formats import ParsedCurve, RejectedRow, parse_curve
 from expert_bot.errors import PreconditionFailedError, StoreUnavailableError, UsageError
-from expert_bot.intake import profile_write
+from expert_bot.intake import profile_write, zone_of
 from expert_bot.ports import Analytics, Clock, Documents, Identity, StoreReport
 from expert_bot.schemas.identifiers import USER_ID_PATTERN
 
@@ -47,16 +47,17 @@ async def import_consumption(
     clock: Clock,
     identity: Identity | None = None,
     *,
-    zone: TariffZone = TariffZone.PENINSULA,
+    zone: TariffZone | None = None,
 ) -> ImportReport:
     """Import a consumption file for a user. Importing the same file again changes nothing, in no document.
 
-    `source`: a binary stream or its lines, read in a thread. `zone`: whose clock labels its hours. `identity` names a new profile (`Usuario` without one).
+    `source`: a binary stream or its lines, read in a thread. `zone`: whose clock labels its hours; None: the profile's, else the peninsula's. `identity` names a new profile (`Usuario` without one).
     Safe to repeat after any failure: the profile is refreshed from what is stored, not from this file.
     Raises UsageError (user id or file unusable as a whole) or StoreUnavailableError.
     """
     if not re.fullmatch(USER_ID_PATTERN, user_id):
         raise UsageError(f"user id {user_id[:40]!a} must match {USER_ID_PATTERN}")
+    zone = await zone_of(user_id, zone, documents)
     curve = await asyncio.to_thread(parse_curve, source, zone=zone)
     stored = (
         await analytics.store_readings(user_id, curve.readings, as_of=clock.now())

@@ -17,6 +17,17 @@ from expert_bot.energy.formats import ParsedCurve
 from expert_bot.ports import Analytics, Create, DocumentReader, Fields, Identity, Update, Write
 
 
+async def zone_of(user_id: str, asked: TariffZone | None, documents: DocumentReader) -> TariffZone:
+    """Return the zone that was asked for, else the one the profile knows, else the peninsula.
+
+    Raises StoreUnavailableError or PermanentError(`profile-unreadable`).
+    """
+    if asked is not None:
+        return asked
+    known = read_supply(await documents.get(profile_key(user_id))).zone
+    return known or TariffZone.PENINSULA
+
+
 async def profile_write(
     user_id: str,
     *,

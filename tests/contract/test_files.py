@@ -52,6 +52,7 @@ def local(tmp_path: Path) -> Place:
             f"file://example.org{folder}/x",
             "gs://documents/x",
             folder.as_uri(),
+            "file://[x",
         ),
     )
 
@@ -146,6 +147,14 @@ async def test_a_missing_file_is_missing_for_good(place: Place) -> None:
     with pytest.raises(PermanentError, match="document-not-found") as missing:
         await place.files.fetch(uri.replace("there", "gone"), max_bytes=10)
     assert "gone" not in missing.value.detail
+
+
+@pytest.mark.parametrize("name", ["x" * 500, "home.csv/x"], ids=["too long", "below a file"])
+async def test_a_path_that_cannot_be_is_missing_for_good(local: Place, name: str) -> None:
+    """No retry makes it exist."""
+    uri = local.put("home.csv", CONTENT)
+    with pytest.raises(PermanentError, match="document-not-found"):
+        await local.files.fetch(uri.replace("home.csv", name), max_bytes=10)
 
 
 async def test_what_may_not_be_read_is_refused(place: Place) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from expert_bot.energy.calendar import Month
@@ -23,6 +23,7 @@ class HandlerWorld:
         self.documents = MemoryDocuments()
         self.analytics = DuckdbAnalytics(folder / "analytics.duckdb", pseudonym=str)
         self.files = LocalFiles(folder)
+        self.received_at = ASKED_AT + timedelta(hours=2)
         self.confirmed: dict[Month, bool] = {}
 
     def context(self, event_type: str, *, event_id: str = "e-1", asked_at: datetime = ASKED_AT) -> Context:
@@ -30,6 +31,7 @@ class HandlerWorld:
         return Context(
             event=CloudEvent(id=event_id, source="//energy-ia", type=event_type, data=b""),
             asked_at=asked_at,
+            received_at=self.received_at,
             documents=self.documents,
             identity=UsersIdentity(self.documents),
             analytics=self.analytics,

@@ -16,9 +16,10 @@ from expert_bot.energy.analyses.use.consumption_report import consumption_report
 from expert_bot.energy.calendar import Month
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.simulation import simulate_household
-from expert_bot.errors import PermanentError, PreconditionFailedError
+from expert_bot.errors import PermanentError, PreconditionFailedError, StoreUnavailableError
 from expert_bot.handlers.analysis_requested import COMPLETED, HANDLES, begin, fail, handle
 from expert_bot.household import OFFERS
+from expert_bot.inbox.entry import MAX_STORED_BYTES
 from expert_bot.ports import DocKey, Put
 from expert_bot.ports_analytics import AsyncTaskRow
 from expert_bot.schemas.events.analysis import AnalysisCompleted, AnalysisKind, AnalysisRequested
@@ -143,7 +144,14 @@ async def test_without_readings_the_answer_says_so(world: HandlerWorld) -> None:
 @pytest.mark.parametrize(
     ("kind", "members", "says"),
     [
-        ("contracted_power", {"parameters": {"tariff": {"kind": "fixed"}}}, "parameters.tariff"),
+        (
+            "contracted_power",
+            {"parameters": {"power_kw": POWER, "tariff": {"kind": "fixed"}}},
+            "parameters.tariff",
+        ),
+        ("contracted_power", {}, "contracted power is not known"),
+        ("tariff_comparison", {"parameters": {"power_kw": {"P1": "-1", "P2": "-1"}}}, "15 kW"),
+        ("tariff_comparison", {"parameters": {"power_kw": {"P1": "0", "P2": "4"}}}, "15 kW"),
         ("recommendations", {}, "contracted power is not known"),
         ("solar", {}, "province"),
         ("solar", {"parameters": {"province": "Atlantis", "tariff": FIXED}}, "Atlantis"),
@@ -155,7 +163,18 @@ async def test_without_readings_the_answer_says_so(world: HandlerWorld) -> None:
             "none",
         ),
     ],
-    ids=["tariff", "power", "no province", "unknown province", "no bill", "days without data", "offer"],
+    ids=[
+        "tariff",
+        "no power",
+        "negative",
+        "zero",
+        "power",
+        "no province",
+        "unknown province",
+        "no bill",
+        "days without data",
+        "offer",
+    ],
 )
 async def test_what_cannot_be_computed_is_an_answer_that_says_why(
     world: HandlerWorld, kind: str, members: Mapping[str, Any], says: str
@@ -238,6 +257,75 @@ async def test_parameters_that_are_no_parameters_die_with_their_reason(world: Ha
     )
     with pytest.raises(PermanentError, match="unusable-parameters"):
         await handle(too_many, world.context(HANDLES.name))
+
+
+@pytest.mark.parametrize(
+    "period",
+    [
+        ("2023-02-30", "2023-03-02"),
+        ("1999-01-01", "2023-03-02"),
+        ("2026-01-01", "9999-12-31"),
+        ("2026-02-01", "2026-01-01"),
+    ],
+    ids=["no date", "too early", "too late", "backwards"],
+)
+async def test_a_period_that_cannot_be_dies_with_its_reason(
+    world: HandlerWorld, period: tuple[str, str]
+) -> None:
+    """No attempt is wasted on it, and no memory."""
+    request = requested("consumption", period={"start": period[0], "end": period[1]})
+    with pytest.raises(PermanentError, match="unusable-parameters"):
+        await handle(request, world.context(HANDLES.name))
+
+
+async def test_a_province_nobody_knows_harms_only_what_is_said_about_panels(world: HandlerWorld) -> None:
+    """Everything else about the home is computed all the same."""
+    parameters = {"power_kw": POWER, "province": "x"}
+    assert (await analyse(world, requested("contracted_power", parameters=parameters))).status == "success"
+    solar = await analyse(world, requested("solar", parameters={**parameters, "tariff": FIXED}))
+    assert solar.status == "not_possible"
+
+
+async def test_a_stored_offer_that_is_broken_is_rejected_alone(world: HandlerWorld) -> None:
+    """The others are compared."""
+    await world.documents.commit(
+        [Put(DocKey(OFFERS, "bad"), {"offer_json": "{"}), Put(DocKey(OFFERS, "night"), dict(OFFER))]
+    )
+    result = (await analyse(world, requested("tariff_comparison", parameters={"power_kw": POWER}))).result
+    rejected, offers = result["rejected"], result["offers"]
+    assert isinstance(rejected, list)
+    assert isinstance(offers, list)
+    assert [each["id"] for each in rejected if isinstance(each, dict)] == ["bad"]
+    assert "night" in [each["id"] for each in offers if isinstance(each, dict)]
+
+
+async def test_the_most_offers_that_are_promised_fit_into_a_reply(world: HandlerWorld) -> None:
+    """500 offers over 12 months stay below what an inbox entry and a task document may hold."""
+    offers = [{**OFFER, "id": f"offer-{number}", "name": f"Offer number {number}"} for number in range(500)]
+    reply = await analyse(
+        world, requested("tariff_comparison", parameters={"power_kw": POWER, "offers": offers})
+    )
+    assert reply.status == "success"
+    assert len(reply.model_dump_json()) < MAX_STORED_BYTES - 8 * 1024
+
+
+async def test_a_task_fails_also_while_its_log_cannot_be_written(world: HandlerWorld) -> None:
+    """The outage of Analytics may be what the request died of: it must not keep the death from being told."""
+
+    async def append(_rows: object) -> None:
+        raise StoreUnavailableError("down")
+
+    world.analytics.append = append  # type: ignore[method-assign]  # the store is out
+    (write,) = await fail(requested("consumption"), world.context(HANDLES.name), PROBLEM)
+    await world.documents.commit([write])
+    assert (await task(world))["status"] == "failed"
+
+
+async def test_the_task_log_does_not_tell_whose_task_it_is(world: HandlerWorld) -> None:
+    """Its row ids are made of the event, not of the user."""
+    await analyse(world, requested("consumption"))
+    (row, *_) = await world.analytics.recent_rows(AsyncTaskRow, since=ASKED_AT, limit=10)
+    assert task_key("user-ana", "task-1").id not in row.row_id
 
 
 async def test_a_conditional_law_gives_both_readings_until_it_is_settled(world: HandlerWorld) -> None:

@@ -61,6 +61,7 @@ def context(documents: MemoryDocuments, event: CloudEvent = EVENT, *, name: str 
     return Context(
         event=event,
         asked_at=ASKED_AT,
+        received_at=ASKED_AT,
         documents=documents,
         identity=identity,
         analytics=DuckdbAnalytics(Path("never-opened.duckdb"), pseudonym=str),

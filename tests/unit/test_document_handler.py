@@ -148,9 +148,10 @@ async def test_a_file_without_one_usable_row_is_unusable_and_makes_no_profile(wo
     [
         ({"content": "what is this"}, "known layouts|layout"),
         ({"content": "!", "content_encoding": "base64"}, "base64"),
+        ({"content": "é", "content_encoding": "base64"}, "base64"),
         ({"content": FILE, "format": "i_de_csv"}, "household_csv"),
     ],
-    ids=["no layout", "not base64", "another format than said"],
+    ids=["no layout", "not base64", "not ascii", "another format than said"],
 )
 async def test_a_document_that_cannot_be_read_dies_with_its_reason(
     world: HandlerWorld, members: dict[str, str], says: str
@@ -183,6 +184,25 @@ async def test_what_the_meter_measured_at_most_goes_into_the_profile(world: Hand
     (maximum,) = supply.maxima
     assert (maximum.period, maximum.power_kw, str(maximum.month)) == ("PUNTA", Decimal("3.008"), "2026-03")
     assert supply.zone is TariffZone.PENINSULA
+
+
+async def test_a_document_without_a_zone_is_of_the_zone_that_is_known(world: HandlerWorld) -> None:
+    """A later upload does not move a household from the Canaries to the peninsula."""
+    await process(world, uploaded(zone="canarias"))
+    await process(world, uploaded(MAXIMA, document_id="doc-2"), "e-2")
+    supply = read_supply(await world.documents.get(profile_key("user-ana")))
+    assert supply.zone is TariffZone.CANARIAS
+    again = await process(world, uploaded(document_id="doc-3"), "e-3")
+    assert (again.hours_inserted, again.hours_changed) == (0, 0)
+
+
+async def test_a_clock_in_the_future_does_not_shield_hours_from_corrections(world: HandlerWorld) -> None:
+    """An upload counts as of when it was received, at the latest."""
+    await process(world, uploaded(), "e-1", later=timedelta(days=36500))
+    corrected = FILE.replace("2026-04-01,1,", "2026-04-01,1,9", 1)
+    world.received_at += timedelta(minutes=1)
+    reply = await process(world, uploaded(corrected, document_id="doc-2"), "e-2", later=timedelta(days=1))
+    assert reply.hours_changed == 1
 
 
 async def test_the_canaries_hours_are_labelled_by_their_own_clock(world: HandlerWorld) -> None:

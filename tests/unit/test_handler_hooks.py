@@ -109,6 +109,14 @@ async def test_a_request_nobody_can_read_has_no_record_to_fail(world: World, rec
     assert recorded.calls == []
 
 
+async def test_whoever_may_not_ask_ends_nobodys_record(recorded: Recorded) -> None:
+    """An event from another source is dead-lettered, and what it names stays as it is."""
+    handler = Handler("echo_requested", ECHO.requested, recorded.handle, recorded.begin, recorded.fail)
+    world = World(sources=("//somebody-else",), handlers={ECHO.requested.name: handler})
+    assert await deliver(world) == DeadLetter("unauthorized-source")
+    assert recorded.calls == []
+
+
 async def test_an_outage_while_a_death_is_told_delays_the_death(world: World, recorded: Recorded) -> None:
     """The event comes again, and dies again, once the store answers."""
     recorded.error = PermanentError("cannot-be", "never")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
+from structlog.testing import capture_logs
 
 from expert_bot.app import allowed_sources
 from expert_bot.config import Settings
@@ -266,6 +267,45 @@ async def test_a_body_of_64_kib_is_taken(world: World) -> None:
     """The limit is where it is said to be."""
     body = json.dumps(GOOD).encode()
     assert (await world.submit(body + b" " * (MAX_JSON_BYTES - len(body)))).status == 202
+
+
+async def test_a_body_that_is_announced_too_large_is_not_waited_for(world: World) -> None:
+    """413 comes while nothing of it has been sent."""
+    reader, writer = await asyncio.open_connection(world.client.server.host, world.client.server.port)
+    lines = [f"POST {SUBMIT_PATH} HTTP/1.1", "Host: x", f"Authorization: {ANA['Authorization']}"]
+    lines += ["Content-Type: application/json", f"Content-Length: {MAX_JSON_BYTES + 1}", "", ""]
+    writer.write("\r\n".join(lines).encode())
+    assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_body_that_breaks_off_is_a_problem(world: World) -> None:
+    """400 for chunks that are none: no mistake of ours, and no traceback in the log."""
+    reader, writer = await asyncio.open_connection(world.client.server.host, world.client.server.port)
+    lines = [f"POST {SUBMIT_PATH} HTTP/1.1", "Host: x", f"Authorization: {ANA['Authorization']}"]
+    lines += ["Content-Type: application/json", "Transfer-Encoding: chunked", "", "1", "{", ""]
+    writer.write("\r\n".join(lines).encode())
+    await writer.drain()
+    await asyncio.sleep(0.05)  # the handler waits for the rest by now
+    with capture_logs() as log:
+        writer.write(b"zz\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 400 ")
+    assert log == []
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_body_that_was_not_announced_is_read_up_to_its_limit(world: World) -> None:
+    """413 in chunks as in one piece, with the route's own limit."""
+
+    async def chunks() -> Any:
+        for _ in range(MAX_JSON_BYTES // 1024 + 1):
+            yield b" " * 1024
+
+    headers = {"Content-Type": "application/json", **ANA}
+    response = await world.client.post(SUBMIT_PATH, data=chunks(), headers=headers)
+    assert (response.status, "at most 65536 bytes" in await response.text()) == (413, True)
 
 
 @pytest.mark.parametrize(

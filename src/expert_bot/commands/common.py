@@ -26,6 +26,12 @@ CurveFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A consumption file in any known layout; found by its content.")
 ]
 Zone = Annotated[TariffZone, typer.Option("--zone", help="Where the supply point is.")]
+MaybeZone = Annotated[
+    TariffZone | None,
+    typer.Option(
+        "--zone", help="Where the supply point is; default: what the profile knows, else peninsula."
+    ),
+]
 Plot = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE.png", help="Also draw the result into this file.")
 ]

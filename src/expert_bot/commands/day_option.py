@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from expert_bot.energy.calendar import FIRST_YEAR, LAST_YEAR
 from expert_bot.errors import UsageError
 
 
@@ -12,6 +13,9 @@ def parse_day(option: str, text: str | None) -> date | None:
     if text is None:
         return None
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"{option} {text[:20]!r} is not a date YYYY-MM-DD") from error
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise UsageError(f"{option} {day} must be in the years {FIRST_YEAR}..{LAST_YEAR}")
+    return day

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from expert_bot import show
 from expert_bot.adapters import open_adapters
 from expert_bot.commands.bill import read_json
-from expert_bot.commands.common import EXIT_FAILED, AsJson, CurveFile, User, Zone, print_json, start
+from expert_bot.commands.common import EXIT_FAILED, AsJson, CurveFile, MaybeZone, User, print_json, start
 from expert_bot.config import Settings
 from expert_bot.energy.bill.offers import parse_offers
 from expert_bot.energy.calendar import TariffZone
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 def import_consumption_file(
     file: CurveFile,
     user: User,
-    zone: Zone = TariffZone.PENINSULA,
+    zone: MaybeZone = None,
     as_json: AsJson = False,
 ) -> None:
     """Load a household's hourly consumption and refresh its profile; loading it twice changes nothing."""
@@ -89,7 +89,7 @@ async def _store_offers(settings: Settings, offers: Mapping[str, dict[str, Any]]
             await adapters.documents.commit([Put(offer_key(offer_id), offer_fields(offer))])
 
 
-async def _import(settings: Settings, lines: BinaryIO, user: str, zone: TariffZone) -> ImportReport:
+async def _import(settings: Settings, lines: BinaryIO, user: str, zone: TariffZone | None) -> ImportReport:
     async with open_adapters(settings) as adapters:
         return await import_consumption(
             lines,

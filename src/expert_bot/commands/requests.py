@@ -17,9 +17,8 @@ from pydantic import BaseModel, ValidationError
 from expert_bot import show
 from expert_bot.adapters import open_adapters
 from expert_bot.app import make_client
-from expert_bot.commands.common import EXIT_FAILED, AsJson, User, Zone, print_json, start
+from expert_bot.commands.common import EXIT_FAILED, AsJson, MaybeZone, User, print_json, start
 from expert_bot.config import Mode, Settings
-from expert_bot.energy.calendar import TariffZone
 from expert_bot.errors import UsageError
 from expert_bot.publishers import RequestFailedError
 from expert_bot.schemas.data import describe_violations
@@ -63,7 +62,7 @@ def upload(
     document: Annotated[
         str | None, typer.Option("--document", help="The document's id; a new one unless given.")
     ] = None,
-    zone: Zone = TariffZone.PENINSULA,
+    zone: MaybeZone = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish a document event with a file in it, and print what came of it."""
@@ -81,7 +80,7 @@ def upload(
         "document_id": document or uuid.uuid4().hex,
         "content": base64.b64encode(content).decode(),
         "content_encoding": "base64",
-        "zone": zone.value,
+        "zone": zone.value if zone else None,
     }
     _exchange(DocumentUploaded, data, show.processed, as_json=as_json)
 

@@ -30,12 +30,14 @@ class Context:
     """What a handler may know besides its request.
 
     `asked_at`: aware UTC instant the request was made (the event's `time`; where absent, when it was received).
+    `received_at`: when this delivery of it was received, by this worker's clock.
     `confirmed`: months of conditional tax law that are settled, and whether the condition was met.
     `links`: how short links are made; None: this service makes none.
     """
 
     event: CloudEvent
     asked_at: datetime
+    received_at: datetime
     documents: DocumentReader
     identity: Identity
     analytics: Analytics

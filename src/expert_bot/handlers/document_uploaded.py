@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 from datetime import timedelta
 from decimal import Decimal
+from io import BytesIO
 from typing import Final, Literal
 
 from expert_bot.assistant.numbers import decimal_text
@@ -17,7 +17,7 @@ from expert_bot.energy.formats import MAX_BYTES, ParsedCurve, parse_curve
 from expert_bot.energy.quality import quality_of
 from expert_bot.errors import PermanentError, UsageError
 from expert_bot.handlers import Context, Reply, Result
-from expert_bot.intake import profile_write
+from expert_bot.intake import profile_write, zone_of
 from expert_bot.ports import DocKey, Put, StoreReport, Value, Write
 from expert_bot.ports_analytics import UploadedDocumentRow
 from expert_bot.records import record
@@ -54,12 +54,14 @@ async def handle(request: DocumentUploaded, context: Context) -> Result:
     PermanentError (`document-unreadable` and those of Files).
     """
     content = await _content(request, context)
-    parsed = await _parse(content, request)
-    loaded = await _store(request, context, parsed, len(content))
+    asked = None if request.zone is None else TariffZone(request.zone)
+    zone = await zone_of(request.user_id, asked, context.documents)
+    parsed = await _parse(content, request, zone)
+    loaded = await _store(request, context, parsed, zone, len(content))
     profile = await profile_write(
         request.user_id,
         parsed=parsed,
-        zone=TariffZone(request.zone),
+        zone=zone,
         analytics=context.analytics,
         documents=context.documents,
         identity=context.identity,
@@ -89,16 +91,15 @@ async def _content(request: DocumentUploaded, context: Context) -> bytes:
         return content.encode()
     try:
         return base64.b64decode(content, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; text that is not ASCII another
         raise PermanentError(
             "document-unreadable", "content is not base64, as content_encoding says"
         ) from error
 
 
-async def _parse(content: bytes, request: DocumentUploaded) -> ParsedCurve:
-    lines = content.splitlines(keepends=True)
+async def _parse(content: bytes, request: DocumentUploaded, zone: TariffZone) -> ParsedCurve:
     try:
-        parsed = await asyncio.to_thread(parse_curve, lines, zone=TariffZone(request.zone))
+        parsed = await asyncio.to_thread(parse_curve, BytesIO(content), zone=zone)
     except UsageError as error:
         raise PermanentError("document-unreadable", str(error)) from error
     if request.format is not None and request.format != parsed.layout:
@@ -110,14 +111,16 @@ async def _parse(content: bytes, request: DocumentUploaded) -> ParsedCurve:
 
 
 async def _store(
-    request: DocumentUploaded, context: Context, parsed: ParsedCurve, size_bytes: int
+    request: DocumentUploaded, context: Context, parsed: ParsedCurve, zone: TariffZone, size_bytes: int
 ) -> _Loaded:
+    # a publisher's clock in the future must not shield these hours from the corrections to come
+    uploaded_at = min(context.asked_at, context.received_at)
     stored = (
-        await context.analytics.store_readings(request.user_id, parsed.readings, as_of=context.asked_at)
+        await context.analytics.store_readings(request.user_id, parsed.readings, as_of=uploaded_at)
         if parsed.readings
         else _NOTHING_STORED
     )
-    curve = Curve.from_readings(parsed.readings, zone=TariffZone(request.zone))
+    curve = Curve.from_readings(parsed.readings, zone=zone)
     return _Loaded(parsed=parsed, curve=curve, stored=stored, size_bytes=size_bytes)
 
 

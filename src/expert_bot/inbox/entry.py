@@ -18,7 +18,9 @@ from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC
 
 COLLECTION: Final = "inbox"
 REPLIED: Final = "replied"
-MAX_STORED_BYTES: Final = 256 * 1024
+MAX_STORED_BYTES: Final = 768 * 1024
+"""Of messages beside an entry, whose document may have 1 MiB."""
+
 _KEY_LENGTH: Final = 40
 _END: Final = None
 

@@ -108,9 +108,8 @@ def _canonical_label(label: str) -> str:
         if not label.isascii():
             name = idna.alabel(label).decode("ascii")
         if name.startswith("xn--"):
-            refuse_foreign_letters(
-                idna.ulabel(name)
-            )  # which also refuses punycode in another than its canonical form
+            # decoding refuses punycode in another than its canonical form
+            refuse_foreign_letters(idna.ulabel(name))
     except UnicodeError:  # idna's errors are of this class, too; their messages repeat the host
         raise UnsafeUrlError("the host is not a valid international domain name") from None
     if _LABEL.fullmatch(name) is None:

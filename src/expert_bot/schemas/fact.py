@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 IsoDate = Annotated[
-    str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Local calendar date, YYYY-MM-DD.")
+    str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="Local calendar date, YYYY-MM-DD.")
 ]
 DecimalText = Annotated[
     str,
     Field(
-        pattern=r"^-?\d+(\.\d+)?$",
+        pattern=r"^-?[0-9]+(\.[0-9]+)?$",
+        max_length=60,
         description="Exact decimal number as text, '.' as separator.",
         examples=["47.546"],
     ),

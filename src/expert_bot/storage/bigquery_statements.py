@@ -48,7 +48,7 @@ _ARRIVED: Final = f"""SELECT @user_id AS user_id, {_STARTS_AT}, {_amount(1, "ene
         FROM {_FIELDS}"""
 
 _MATCH: Final = f"""MERGE `{{dataset}}.consumption_hourly` AS T USING ({_ARRIVED}) AS S
-    ON T.user_id = S.user_id AND T.starts_at = S.starts_at AND T.local_date BETWEEN @first AND @last"""
+    ON T.user_id = @user_id AND T.starts_at = S.starts_at AND T.local_date BETWEEN @first AND @last"""
 
 _ALL: Final = tuple(column.name for column in CONSUMPTION.columns)
 _CHANGED: Final = (*VALUE_COLUMNS, "local_month", "as_of")

@@ -56,7 +56,11 @@ class CloudFiles:
                 )
             if blob.size == 0:
                 return b""  # a range of an empty object is an error
-            content: bytes = blob.download_as_bytes(end=max_bytes, timeout=_TIMEOUT_S)
+            content: bytes = blob.download_as_bytes(
+                end=max_bytes,
+                raw_download=True,  # what is stored, so that the limit is one of memory, too
+                timeout=_TIMEOUT_S,
+            )
         except NotFound as error:
             raise PermanentError("document-not-found", "there is no such object") from error
         except Forbidden as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +18,12 @@ class LocalFiles:
 
     async def fetch(self, uri: str, *, max_bytes: int) -> bytes:
         """Read a `file:///PATH` of this machine. Raises what the port says."""
-        parts = urlsplit(uri)
+        try:
+            parts = urlsplit(uri)
+        except ValueError as error:  # file://[
+            raise PermanentError(
+                "document-uri-refused", "only file:///PATH can be read in this mode"
+            ) from error
         if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
             raise PermanentError("document-uri-refused", "only file:///PATH can be read in this mode")
         return await asyncio.to_thread(self._read, unquote(parts.path), max_bytes)
@@ -34,6 +40,10 @@ class LocalFiles:
                 "document-not-found", "there is no such file, or it cannot be read"
             ) from error
         except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+                raise PermanentError(
+                    "document-not-found", "there is no such file, or it cannot be read"
+                ) from error
             raise StoreUnavailableError("the file could not be read") from error
         if len(content) > max_bytes:
             raise PermanentError("document-too-large", f"the file is larger than {max_bytes} bytes: split it")

@@ -56,6 +56,7 @@ STORED: Final = "stored"
 """The name by which a bill's input means the stored readings or prices instead of a file."""
 
 _USUAL_KW: Final = Decimal("4.6")
+_MOST_KW: Final = 15
 _NO_OFFERS: Final = ParsedOffers(offers=(), rejected=())
 
 
@@ -142,6 +143,7 @@ def _tariff_comparison(inputs: AnalysisInputs, rules: Rules) -> Report:
 
 
 def _contracted_power(inputs: AnalysisInputs, rules: Rules) -> Report:
+    _power_kw(inputs)
     home = _home(inputs)
     terms = terms_of(home.contract, on=home.on, rules=rules, curve=home.curve, confirmed=home.confirmed)
     return power_report(study_power(home, terms, rules))
@@ -150,6 +152,7 @@ def _contracted_power(inputs: AnalysisInputs, rules: Rules) -> Report:
 def _solar(inputs: AnalysisInputs, rules: Rules) -> Report:
     if inputs.province is None:
         raise UsageError("solar needs parameters.province, where the roof is")
+    Roof.in_province(inputs.province)  # says which names are known
     home = _home(inputs)
     terms = terms_of(home.contract, on=home.on, rules=rules, curve=home.curve, confirmed=home.confirmed)
     return solar_report(study_roof(home, terms))
@@ -198,10 +201,18 @@ def _home(inputs: AnalysisInputs) -> Home:
         maxima=inputs.maxima,
         offers=inputs.offers.offers,
         prices=inputs.prices,
-        roof=None if inputs.province is None else Roof.in_province(inputs.province),
+        roof=_roof(inputs.province),
         surplus_eur_per_kwh=DEFAULT_SURPLUS_EUR_PER_KWH if surplus is None else surplus,
         confirmed=inputs.confirmed,
     )
+
+
+def _roof(province: str | None) -> Roof | None:
+    """Return the roof; a province by a name nobody knows harms only what is said about panels."""
+    try:
+        return None if province is None else Roof.in_province(province)
+    except UsageError:
+        return None
 
 
 def _contract(inputs: AnalysisInputs) -> Contract:
@@ -229,6 +240,8 @@ def _power_kw(inputs: AnalysisInputs) -> Mapping[PowerPeriod, Decimal]:
         raise UsageError(
             "the contracted power is not known: give parameters.power_kw, or upload the contract"
         )
+    if not all(0 < power <= _MOST_KW for power in inputs.power_kw.values()):
+        raise UsageError(f"parameters.power_kw: a 2.0TD supply has more than 0 and at most {_MOST_KW} kW")
     return inputs.power_kw
 
 

@@ -15,6 +15,7 @@ from expert_bot.energy.formats.parsed import Layout
 from expert_bot.errors import UsageError
 
 _MAX_PREAMBLE: Final = 50
+_SHOWN_NAME: Final = 40
 _SEPARATORS: Final = (";", ",", "\t")
 
 _ROLES: Final[Mapping[str, str]] = {
@@ -122,7 +123,7 @@ def _match(names: list[str], separator: str) -> CsvLayout | None:
         separator=separator,
         width=len(names),
         columns=columns,
-        names={role: names[position] for role, position in columns.items()},
+        names={role: names[position][:_SHOWN_NAME] for role, position in columns.items()},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 from expert_bot.energy.calendar import Month
@@ -18,6 +18,9 @@ _CONTRACTED: Final = "contractedPowerkW"
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)(?::\d{2})?", re.ASCII)
 _PERIOD: Final = re.compile(r"[A-Z0-9]{1,10}", re.ASCII)
 _WATTS: Final = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?", re.ASCII)
+_KILOWATTS: Final = re.compile(r"\d{1,6}(?:[.,]\d{1,9})?", re.ASCII)
+_MAX_POWERS: Final = 6
+_MAX_NAME: Final = 100
 _DAY_MIN: Final = 24 * 60
 
 
@@ -68,15 +71,19 @@ def parse_contract(members: Mapping[str, object]) -> SupplyContract:
 
 
 def _name(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+    return value.strip()[:_MAX_NAME] or None if isinstance(value, str) else None
 
 
 def _powers(value: object) -> tuple[Decimal, ...]:
     listed = value if isinstance(value, list) else [value]
     try:
-        return tuple(Decimal(number_text(each, _CONTRACTED).replace(",", ".")) for each in listed)
-    except (RowError, InvalidOperation):
+        powers = [number_text(each, _CONTRACTED) for each in listed[:_MAX_POWERS]]
+    except RowError:
         return ()
+    if not all(_KILOWATTS.fullmatch(power) for power in powers):
+        return ()
+    known = tuple(Decimal(power.replace(",", ".")) for power in powers)
+    return known if all(known) else ()
 
 
 def _day(value: object) -> date | None:

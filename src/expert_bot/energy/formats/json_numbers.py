@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from expert_bot.energy.formats.cells import RowError, shown
@@ -23,7 +23,10 @@ def number_text(value: object, name: str) -> str:
         raise RowError(f"{name} {written} is not a number")
     if not isinstance(value, Number) or not {"e", "E"} & set(value):
         return value
-    exact = Decimal(value)
+    try:
+        exact = Decimal(value)
+    except InvalidOperation as error:  # an exponent beyond the range of decimals
+        raise RowError(f"{name} {shown(value)} is not a plausible number") from error
     if abs(exact.adjusted()) > _FARTHEST_EXPONENT:
         raise RowError(f"{name} {shown(value)} is not a plausible number")
     return f"{exact:f}"

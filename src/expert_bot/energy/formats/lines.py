@@ -10,6 +10,7 @@ from typing import Final
 from expert_bot.errors import UsageError
 
 MAX_BYTES: Final = 32 * 1024 * 1024
+MAX_LINE_BYTES: Final = 8192
 _BOM: Final = b"\xef\xbb\xbf"
 _CHUNK: Final = 64 * 1024
 
@@ -38,6 +39,10 @@ class Content:
         """Yield the lines that are not blank, stripped, with their numbers from 1."""
         for number, line in enumerate(self._raw_lines(), start=1):
             content = (line.removeprefix(_BOM) if number == 1 else line).strip()
+            if len(content) > MAX_LINE_BYTES:
+                raise UsageError(
+                    f"line {number} has more than {MAX_LINE_BYTES} bytes: no file of hours has such lines"
+                )
             if content:
                 yield number, content
 

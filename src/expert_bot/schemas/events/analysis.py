@@ -70,7 +70,11 @@ class AnalysisRequested(EventData):
     user_id: UserId
     kind: Annotated[AnalysisKind, Field(description="Which analysis.")]
     period: Annotated[
-        FactPeriod | None, Field(description="Local days to look at; default: the last 12 months with data.")
+        FactPeriod | None,
+        Field(
+            description="Local days to look at, for `consumption` and `anomalies` (default: all) and `tariff_comparison` (the last 12 "
+            "full months); `forecast` begins on its first day (the first one the readings do not reach the end of)."
+        ),
     ] = None
     parameters: AnalysisParameters = AnalysisParameters()
     task_id: Annotated[

@@ -1,4 +1,4 @@
-"""Document: a consumption file, an invoice's QR or a contract that a household uploads."""
+"""Document: a consumption file, or what Datadis says of a supply, that a household uploads."""
 
 from __future__ import annotations
 
@@ -40,9 +40,12 @@ class DocumentUploaded(EventData):
             max_length=40, description="The layout, if the caller knows it; found from the content if absent."
         ),
     ] = None
-    zone: Annotated[Zone, Field(description="Where the supply point is; its clock labels the hours.")] = (
-        "peninsula"
-    )
+    zone: Annotated[
+        Zone | None,
+        Field(
+            description="Where the supply point is; its clock labels the hours. Default: what the profile knows, else peninsula."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -76,7 +79,13 @@ class DocumentProcessed(EventData):
         list[RejectedRow],
         Field(max_length=MAX_REJECTED_LISTED, description="The first rejected rows, by line."),
     ]
-    hours_inserted: Annotated[int, Field(ge=0, description="Hours that were not known before.")]
+    hours_inserted: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Hours that were not known before; 0 where an earlier attempt of the same event had stored them.",
+        ),
+    ]
     hours_changed: Annotated[int, Field(ge=0, description="Hours whose value is another one now.")]
     first_day: Annotated[IsoDate | None, Field(description="First local day of the accepted hours.")]
     last_day: Annotated[IsoDate | None, Field(description="Last local day of the accepted hours.")]
@@ -94,7 +103,7 @@ FAMILY: Final = EventFamily(
     requested=EventType(
         name="com.smarwatt.document.uploaded.v1",
         data=DocumentUploaded,
-        summary="A household uploads a consumption file, an invoice's QR or a contract.",
+        summary="A household uploads a consumption file, or what Datadis says of its supply.",
         example={
             "user_id": "user-ana",
             "document_id": "doc-1",

@@ -41,20 +41,24 @@ def bill_of_qr(code: QrBill, *, rules: Rules) -> tuple[BillRequest, PrintedBill]
     """Return what to recompute and what was printed.
 
     Discounts, surplus and services are taken as printed; the tax day is the last billed one, for the code does not hold
-    the due day. Raises UsageError if it lacks powers or prices.
+    the due day. Raises UsageError if it lacks powers or prices; those of the PVPC's power are regulated, and not needed.
     """
-    powers = {period: code.contracted_kw.get(period.value) for period in PowerPeriod}
-    power_kw = {period: power for period, power in powers.items() if power is not None}
+    power_kw = _by_power(code.contracted_kw)
+    yearly_prices = _by_power(code.power_eur_per_kw_year)
     prices = {period: code.energy_eur_per_kwh.get(period) for period in Period}
     energy_prices = {period: price for period, price in prices.items() if price is not None}
     if len(power_kw) < len(PowerPeriod) or len(energy_prices) < len(Period):
         raise UsageError(
             "the QR code lacks contracted powers (pP1, pP2) or energy prices (prE1..3): give INPUT.json"
         )
+    if len(yearly_prices) < len(PowerPeriod) and not code.is_pvpc:
+        raise UsageError(
+            "the QR code lacks power prices (prP1, prP2) and does not say that it is the PVPC: give INPUT.json"
+        )
     contract = Contract(
         zone=_ZONES.get((code.postcode or "")[:2], TariffZone.PENINSULA),
         power_kw=power_kw,
-        tariff=_tariff(code, energy_prices, rules),
+        tariff=_tariff(code, yearly_prices, energy_prices, rules),
         discounts=_extras(
             ("Descuento", _taken_off(code.discount_eur)),
             ("Compensación de excedentes", _taken_off(code.surplus_eur)),
@@ -77,14 +81,22 @@ def bill_of_qr(code: QrBill, *, rules: Rules) -> tuple[BillRequest, PrintedBill]
     return request, PrintedBill(lines=_printed(code), total=code.total_eur)
 
 
-def _tariff(code: QrBill, energy_prices: Mapping[Period, Decimal], rules: Rules) -> Tariff:
+def _by_power(values: Mapping[str, Decimal]) -> dict[PowerPeriod, Decimal]:
+    return {period: values[period.value] for period in PowerPeriod if period.value in values}
+
+
+def _tariff(
+    code: QrBill,
+    yearly_prices: Mapping[PowerPeriod, Decimal],
+    energy_prices: Mapping[Period, Decimal],
+    rules: Rules,
+) -> Tariff:
     """Return the PVPC if the code says so, or if its power price is the regulated one; else a fixed tariff."""
-    yearly = {period: code.power_eur_per_kw_year.get(period.value) for period in PowerPeriod}
-    p1, p2 = yearly[PowerPeriod.P1], yearly[PowerPeriod.P2]
-    if code.is_pvpc or p1 is None or p2 is None or _is_regulated(p1, code.end, rules):
+    if code.is_pvpc or _is_regulated(yearly_prices[PowerPeriod.P1], code.end, rules):
         return PvpcTariff(mean_prices=energy_prices)
     return FixedTariff(
-        power_eur_per_kw_day={PowerPeriod.P1: p1 / _DAYS, PowerPeriod.P2: p2 / _DAYS}, energy=energy_prices
+        power_eur_per_kw_day={period: price / _DAYS for period, price in yearly_prices.items()},
+        energy=energy_prices,
     )
 
 

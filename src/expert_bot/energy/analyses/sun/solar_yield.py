@@ -91,7 +91,9 @@ class Roof:
 def find_province(name: str) -> Province:
     """Return a province by name or capital, whatever its accents and case. Raises UsageError listing the names."""
     table = load_yields()
-    province = table.provinces.get(_key(name))
+    article = name.rpartition(",")  # "Coruña, A", as the statistics office writes
+    names = (name, *name.split("/"), f"{article[2]} {article[0]}".strip())
+    province = next((found for each in names if (found := table.provinces.get(_key(each)))), None)
     if province is None:
         raise UsageError(f"no province {name[:40]!r}; known: {', '.join(table.names)}")
     return province

@@ -8,12 +8,21 @@ from pathlib import Path
 from expert_bot.energy.calendar import Month
 from expert_bot.handlers import Context, Result
 from expert_bot.schemas.envelope import CloudEvent
+from expert_bot.schemas.problem import Problem
 from expert_bot.storage.duckdb_analytics import DuckdbAnalytics
 from expert_bot.storage.local_files import LocalFiles
 from expert_bot.storage.memory_documents import MemoryDocuments
 from expert_bot.storage.users_identity import UsersIdentity
 
 ASKED_AT = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+PROBLEM = Problem(
+    type="urn:expert-bot:problem:expired",
+    title="Expired",
+    status=410,
+    detail="too late",
+    reason="expired",
+    retriable=True,
+)
 
 
 class HandlerWorld:

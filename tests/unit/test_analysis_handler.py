@@ -23,9 +23,8 @@ from expert_bot.inbox.entry import MAX_STORED_BYTES
 from expert_bot.ports import DocKey, Put
 from expert_bot.ports_analytics import AsyncTaskRow
 from expert_bot.schemas.events.analysis import AnalysisCompleted, AnalysisKind, AnalysisRequested
-from expert_bot.schemas.problem import Problem
 from expert_bot.tasks import Task, submitted, task_key
-from tests.unit.handler_world import ASKED_AT, HandlerWorld
+from tests.unit.handler_world import ASKED_AT, PROBLEM, HandlerWorld
 
 READINGS = simulate_household(until=date(2026, 10, 31), months=24)
 CURVE = Curve.from_readings(READINGS)
@@ -56,14 +55,6 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "forecast": {"backtest_days": 30},
 }
 KINDS = get_args(AnalysisKind)
-PROBLEM = Problem(
-    type="urn:expert-bot:problem:expired",
-    title="Expired",
-    status=410,
-    detail="too late",
-    reason="expired",
-    retriable=True,
-)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from expert_bot.energy import rules
 from expert_bot.energy.bill.bill import compute_bill
@@ -171,6 +173,9 @@ def test_the_printed_days_say_which_days_are_billed(
         pytest.param("days must be 1..400", {"days": 0}, id="no day"),
         pytest.param("days is 40, but from 2026-06-01 to 2026-06-30 are 29", {"days": 40}, id="too many"),
         pytest.param("days_in_year must be 365 or 366", {"days_in_year": 360}, id="year"),
+        pytest.param(
+            r"due \(2026-05-31\) must not be before start", {"due": date(2026, 5, 31)}, id="due before start"
+        ),
     ],
 )
 def test_days_that_cannot_be_are_refused(expected: str, changes: dict[str, object]) -> None:
@@ -239,6 +244,20 @@ def test_the_bono_social_weighs_days_where_its_percentage_changes() -> None:
 def test_without_consumption_the_bono_social_discounts_the_rest() -> None:
     """No energy, no limit: power and financing are discounted whole."""
     assert amounts(Case(bono=("vulnerable", "no_minors"), kwh=(0, 0, 0)).bill())["bono_discount"] == "-5.32"
+
+
+def test_the_bono_social_never_adds() -> None:
+    """Where negative prices make energy a credit above power and financing, the discount is nothing."""
+    case = Case(tariff=pvpc("-0.2", "-0.2", "-0.2"), bono=("vulnerable", "no_minors"))
+    found = amounts(case.bill())
+    assert (found["energy"], found["bono_discount"]) == ("-50.00", "0.00")
+
+
+@given(price=st.decimals("-0.5", "0.5", places=4), category=st.sampled_from(["vulnerable", "severe"]))
+def test_the_bono_social_is_a_discount_at_any_price(price: Decimal, category: str) -> None:
+    """0 or less, also in months of negative prices."""
+    bill = Case(tariff=pvpc(price, price, price), bono=(category, "no_minors")).bill()
+    assert bill.eur("bono_discount") <= 0
 
 
 def test_severe_vulnerable_consumers_have_a_vat_of_their_own() -> None:

@@ -176,6 +176,92 @@ def test_a_wrong_rate_is_named(code: CauseCode, line: str, printed: str) -> None
     assert (LineStatus.WRONG_RATE, [code]) == (status, causes)
 
 
+JUNE_2021 = Case(start=date(2021, 6, 1), end=date(2021, 6, 30))
+
+
+@pytest.mark.parametrize(
+    ("expected", "line", "printed"),
+    [
+        pytest.param((LineStatus.DIFFERS, []), "power_p1", "12.00", id="nothing-explains-it"),
+        pytest.param(
+            (LineStatus.DIFFERENT_BASE, [CauseCode.DAY_COUNT]), "power_p1", "12.35", id="29-days-of-power"
+        ),
+        pytest.param(
+            (LineStatus.DIFFERENT_BASE, [CauseCode.DAY_COUNT]), "meter_rental", "0.77", id="29-days-of-rental"
+        ),
+    ],
+)
+def test_the_first_bill_of_the_rules_is_checked(
+    expected: tuple[LineStatus, list[CauseCode]], line: str, printed: str
+) -> None:
+    """A day more begins before the first loaded rule: it is not tried, and all the rest is."""
+    assert expected == of(check(JUNE_2021, **{line: printed}), line)
+
+
+NEW_YEARS = [
+    pytest.param(
+        "365 days, not 366",
+        Case(start=date(2024, 12, 1), end=date(2024, 12, 31), due=date(2025, 1, 7)),
+        365,
+        id="billed-in-a-leap-year-due-in-the-next",
+    ),
+    pytest.param(
+        "365 days, not 366 and 365",
+        Case(start=date(2024, 12, 10), end=date(2025, 1, 9)),
+        365,
+        id="out-of-a-leap-year",
+    ),
+    pytest.param(
+        "366 days, not 366 and 365",
+        Case(start=date(2024, 12, 10), end=date(2025, 1, 9)),
+        366,
+        id="out-of-a-leap-year-as-if-in-it",
+    ),
+    pytest.param(
+        "366 days, not 365 and 366",
+        Case(start=date(2023, 12, 20), end=date(2024, 1, 19), power_kw=("5.5", "5.5")),
+        366,
+        id="into-a-leap-year",
+    ),
+]
+
+
+@pytest.mark.parametrize(("expected", "case", "days_in_year"), NEW_YEARS)
+def test_the_billed_days_say_how_long_the_year_is(expected: str, case: Case, days_in_year: int) -> None:
+    """Neither the day of payment nor the last day alone: a line over New Year has two right lengths."""
+    wrong = right(case.but(days_in_year=days_in_year))
+    found = check(case, power_p1=wrong["power_p1"])
+    assert of(found, "power_p1") == (LineStatus.DIFFERENT_BASE, [CauseCode.YEAR_LENGTH])
+    total = check_bill(
+        request_of(case), PrintedBill(lines={}, total=Decimal(wrong["total"])), rules=RULES
+    ).lines[-1]
+    for line in (found.lines[0], total):
+        assert [f"yearly amounts divided by {expected}"] == [cause.text for cause in line.causes]
+
+
+AUGUST_2026 = Case(start=date(2026, 8, 1), end=date(2026, 8, 31))
+
+
+@pytest.mark.parametrize(
+    ("expected", "case", "total"),
+    [
+        pytest.param(
+            "tolls and charges of 2025-01-01 to 2026-01-01", AUGUST_2026, "61.14", id="taxes-were-the-same"
+        ),
+        pytest.param(
+            "electricity tax of 2026-03-22 to 2026-06-01",
+            AUGUST_2026.but(zone=TariffZone.CANARIAS),
+            "48.73",
+            id="no-VAT-in-Canarias",
+        ),
+    ],
+)
+def test_a_total_accuses_only_what_makes_it(expected: str, case: Case, total: str) -> None:
+    """A row of another date with the same values, or a tax that the zone does not have, is no cause."""
+    found = check_bill(request_of(case), PrintedBill(lines={}, total=Decimal(total)), rules=RULES)
+    assert [f"{expected} (not included)"] == [cause.text for cause in found.causes]
+
+
 def test_a_tax_on_wrong_lines_follows_them() -> None:
     """A power line 10 EUR too high makes the taxes higher at the right rate: they follow it."""
     power = Decimal(right(Case())["power_p1"]) + 10
@@ -343,6 +429,28 @@ def test_a_qr_code_with_other_prices_is_a_fixed_tariff(shared_data: Path) -> Non
     assert (bill["power_p1"], bill["discount_1"], bill["service_1"]) == ("13.80", "-2.00", "5.00")
     with pytest.raises(UsageError, match="lacks contracted powers"):
         bill_of_qr(replace(code, energy_eur_per_kwh={}), rules=RULES)
+
+
+def test_a_qr_code_of_days_without_rules_is_pending(shared_data: Path) -> None:
+    """Whether its power price is the regulated one of 2027 is not known, nor is any line."""
+    text = (shared_data / QR).read_text().strip()
+    later = text.replace("iniF=2026-05-31&finF=2026-06-30", "iniF=2026-12-31&finF=2027-01-30")
+    request, printed = bill_of_qr(parse_qr(later), rules=RULES)
+    found = check_bill(request, printed, rules=RULES)
+    assert {LineStatus.PENDING} == {line.status for line in found.lines}
+    assert [cause.code for cause in found.causes] == [CauseCode.OFFICIAL_DATA_PENDING]
+
+
+@pytest.mark.parametrize("lacking", ["&prP1=30.817413", "&prP2=0.725423", "&prP1=30.817413&prP2=0.725423"])
+def test_a_qr_code_without_power_prices_is_that_of_the_pvpc_only_if_it_says_so(
+    shared_data: Path, lacking: str
+) -> None:
+    """The PVPC's power prices are known; those of another contract are not, and are not guessed."""
+    text = (shared_data / QR).read_text().strip().replace(lacking, "")
+    with pytest.raises(UsageError, match=r"lacks power prices \(prP1, prP2\)"):
+        bill_of_qr(parse_qr(text), rules=RULES)
+    request, printed = bill_of_qr(parse_qr(f"{text}&tc=A"), rules=RULES)
+    assert check_bill(request, printed, rules=RULES).all_match
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,17 @@ def test_an_input_is_an_object(document: Any) -> None:
         read(document)
 
 
+@pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "1e-999999999", "1e41"])
+def test_a_number_too_long_to_write_is_refused_unwritten(number: str) -> None:
+    """A JSON number of ten characters may have a thousand million digits: the message does not show them."""
+    content = json.dumps(changed("financing_eur_per_day", "?")).replace('"?"', number).encode()
+    with pytest.raises(UsageError) as refused:
+        parse_bill_input(parse_json(content, "x.json"), "x.json")
+    assert str(refused.value).endswith(
+        "financing_eur_per_day: must be a number with at most 9 digits before the point"
+    )
+
+
 @pytest.mark.parametrize("number", ["1e3", "0x1", "1,5", " 1", "1" * 10, "", "١"])
 def test_a_number_is_plain_decimal(number: str) -> None:
     """Exponents, commas, blanks and other digits are not numbers of a bill."""

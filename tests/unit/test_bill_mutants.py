@@ -120,6 +120,12 @@ def check_first_day() -> None:
     assert (date(2026, 6, 1), date(2026, 7, 1)) == (case.period.first, case.period.until)
 
 
+def check_bono_never_adds() -> None:
+    """Give no discount on energy that is a credit larger than power and financing."""
+    case = Case(tariff=pvpc("-0.2", "-0.2", "-0.2"), bono=("vulnerable", "no_minors"))
+    assert amounts(case.bill())["bono_discount"] == "0.00"
+
+
 def vat_percent(case: Case) -> str:
     """Return the VAT rate that a bill applies."""
     return next(fact.value for fact in case.bill().facts if fact.id == "vat_percent")
@@ -195,6 +201,10 @@ MUTANTS: dict[str, tuple[Callable[[], None], Callable[[Patch], None]]] = {
     "bono cap not prorated": (
         check_bono_cap,
         lambda patch: patch.setattr(regulated, "_limit_kwh", lambda *_: Decimal(1587) * 365 / 30),
+    ),
+    "bono on a credit": (
+        check_bono_never_adds,
+        lambda patch: patch.setattr(regulated, "max", lambda eur, _least: eur, raising=False),
     ),
     "margin on P2": (
         check_margin,

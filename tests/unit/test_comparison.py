@@ -190,6 +190,37 @@ def test_the_range_follows_the_saving_when_consumption_changes() -> None:
     assert abs(expected - found) <= Decimal("0.40")
 
 
+def with_share(curve: Curve, share: Decimal) -> Curve:
+    """Return a curve with a share of its energy in every hour."""
+    energy_nkwh = (curve.energy_nkwh * int(share * 10**6)) // 10**6
+    return Curve.of(curve.start_hours, energy_nkwh, curve.estimated)
+
+
+@pytest.mark.parametrize(
+    ("category", "household", "used"),
+    [
+        pytest.param(BonoCategory.SEVERE, Household.LARGE_FAMILY, "1", id="severe"),
+        pytest.param(BonoCategory.VULNERABLE, Household.NO_MINORS, "0.25", id="vulnerable"),
+        pytest.param(BonoCategory.VULNERABLE, Household.NO_MINORS, "1", id="above the limit"),
+    ],
+)
+def test_the_range_counts_what_the_bono_social_takes_off(
+    category: BonoCategory, household: Household, used: str
+) -> None:
+    """Below the household's limit the PVPC's energy costs less with the bono: so does more or less of it."""
+    supply = replace(SUPPLY, bono_social=BonoSocial(category=category, household=household))
+    curve = with_share(CURVE, Decimal(used))
+    arguments: dict[str, Any] = {"rules": RULES, "prices": PRICES, "current_id": "pvpc"}
+    comparison = compare(curve, [offer()], supply, **arguments)
+    cost = cost_of(comparison, "a")
+    assert cost.saving_low_eur is not None
+    assert cost.saving_high_eur is not None
+    for share in (1 - comparison.variation, 1 + comparison.variation):
+        found = cost_of(compare(with_share(curve, share), [offer()], supply, **arguments), "a").saving_eur
+        assert found is not None
+        assert cost.saving_low_eur - Decimal("0.50") <= found <= cost.saving_high_eur + Decimal("0.50")
+
+
 def test_how_far_consumption_may_differ() -> None:
     """As it did from year to year, at least 5 %; 15 % with one year of data; missing and estimated hours add."""
     year = CURVE.between(date(2023, 4, 1))
@@ -271,6 +302,25 @@ def test_full_calendar_months_are_compared(
     """The last twelve unless days are named; a month that is cut is left out."""
     months = compared_months(CURVE, first, until)
     assert expected == (str(months.first_day), str(months.last_day))
+
+
+@pytest.mark.parametrize(
+    ("expected", "first", "until"),
+    [
+        pytest.param(("2023-05-01", "2024-02-29"), None, None, id="nothing asked"),
+        pytest.param(("2023-05-01", "2024-02-29"), None, date(2025, 1, 1), id="until later"),
+        pytest.param(("2023-05-01", "2024-02-29"), date(2020, 1, 1), None, id="from before"),
+        pytest.param(("2023-05-01", "2024-02-29"), date(2023, 4, 1), date(2024, 4, 1), id="a year"),
+    ],
+)
+def test_half_read_months_are_left_out(
+    expected: tuple[str, str], first: date | None, until: date | None
+) -> None:
+    """Days before the first and after the last reading are not asked into the comparison."""
+    read = CURVE.between(date(2023, 4, 11), date(2024, 3, 21))
+    months = compared_months(read, first, until)
+    assert expected == (str(months.first_day), str(months.last_day))
+    assert compare(read, [offer()], SUPPLY, rules=RULES, first=first, until=until).months == 10
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from expert_bot.energy.formats import (
     ParsedCurve,
     RejectedRow,
     csv_rows,
+    edges,
     parse_curve,
     placing,
 )
@@ -108,7 +109,7 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
     "comma taken for thousands": (csv_rows, "parse_energy", comma_for_thousands),
     "days always by the clock": (placing, "counting_of", lambda *_, **__: Counting.CLOCK),
     "days always through": (placing, "counting_of", lambda *_, **__: Counting.THROUGH),
-    "24 o'clock forgotten": (csv_rows, "DAY_MIN", 0),
+    "24 o'clock forgotten": (edges, "DAY_MIN", 0),
 }
 
 

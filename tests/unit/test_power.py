@@ -209,6 +209,49 @@ def test_a_few_months_of_maxima_are_not_enough() -> None:
     assert not find_peaks(maxima("2.0", months=3), EMPTY).is_estimate
 
 
+def test_months_without_a_maximum_of_p1_do_not_count() -> None:
+    """One mild month of punta and twelve of valle are one month: the hours of the whole year decide, or it is said."""
+    known = [*maxima("2.0", months=1), *(each for each in maxima("9.9", "4.0") if each.period == "VALLE")]
+    energy = np.full(400 * 24, 0.2)
+    energy[24 + 11] = 3.0
+    peaks = find_peaks(known, curve_of(energy))
+    assert (True, Decimal("4.200")) == (peaks.is_estimate, peaks.high_kw[P1])
+    alone = find_peaks(known, EMPTY)
+    assert (alone.months, alone.first, alone.source) == (1, LAST, "maximeter of 1 months")
+    few = advise_power(
+        alone,
+        contracted_kw=by_power("6.9", "6.9"),
+        terms=terms().power,
+        taxes=terms().taxes,
+        fee_taxes=terms().other_taxes,
+        fees=FEES,
+    )
+    assert "few_months" in few.warnings
+
+
+@pytest.mark.parametrize(
+    ("expected", "names"),
+    [
+        pytest.param(("5.5", "4.0"), ("1", "2", "3"), id="1-2-3"),
+        pytest.param(("5.5", "4.0"), ("P1", "P2", "P3"), id="P1-P2-P3"),
+        pytest.param(("5.5", "4.0"), (" p1", "p2 ", "p3"), id="small-letters"),
+        pytest.param(("5.5", "4.0"), ("PUNTA", "LLANO", "VALLE"), id="words"),
+        pytest.param(("3.0", "5.5"), ("1", "2", "2"), id="1-2"),
+        pytest.param(("3.0", "5.5"), ("P1", "P2", "P2"), id="P1-P2"),
+    ],
+)
+def test_three_numbers_are_those_of_the_energy_periods(
+    expected: tuple[str, str], names: tuple[str, ...]
+) -> None:
+    """Where there is a 3, 2 is llano, which P1 has to hold; where there is none, 2 is valle."""
+    known = [
+        Maximum(month=LAST, period=name, power_kw=Decimal(kw), day=LAST.first_day, minute=795)
+        for name, kw in zip(names, ("3.0", "5.5", "4.0"), strict=True)
+    ]
+    peaks = peaks_from_meter(known)
+    assert expected == (str(peaks.high_kw[P1]), str(peaks.high_kw[P2]))
+
+
 @given(
     p1=st.decimals("0.001", "14", places=3),
     p2=st.decimals("0", "14", places=3),

@@ -23,6 +23,8 @@ from expert_bot.energy.analyses.advice.recommendations import (
 from expert_bot.energy.analyses.advice.recommendations_report import recommendations_report
 from expert_bot.energy.analyses.anomaly_detection.anomaly import Anomaly, AnomalyKind
 from expert_bot.energy.analyses.sun.solar_yield import Roof
+from expert_bot.energy.analyses.tariffs.comparison import compare
+from expert_bot.energy.analyses.tariffs.comparison_months import Supply
 from expert_bot.energy.analyses.use.base_load import base_load
 from expert_bot.energy.bill.contract import Contract, PvpcTariff, Tariff
 from expert_bot.energy.bill.offers import Offer
@@ -30,6 +32,7 @@ from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.curve import Curve
 from expert_bot.energy.formats import parse_curve
 from expert_bot.energy.prices import HourlyPrices
+from expert_bot.energy.rules import PowerPeriod
 from tests.unit.advice_world import RULES, SETTLED, curve_of, steady_curve, terms
 from tests.unit.bill_world import by_period, by_power, fixed
 
@@ -97,6 +100,70 @@ def test_adding_everything_up_is_found(advice: Recommendations, monkeypatch: pyt
     wrong = recommend(study_home(home(busy_curve(), roof=Roof.in_province("Sevilla")), rules=RULES))
     with pytest.raises(AssertionError):
         check_nothing_twice(wrong)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(Kind.TARIFF, Kind.POWER, id="a-kW-has-another-price-with-another-tariff"),
+        pytest.param(Kind.TARIFF, Kind.BASE_LOAD, id="a-kWh-has-another-price-with-another-tariff"),
+        pytest.param(Kind.TARIFF, Kind.ANOMALY, id="so-has-a-kWh-that-has-risen"),
+        pytest.param(Kind.SHIFT, Kind.ANOMALY, id="what-has-risen-may-be-what-could-wait"),
+        pytest.param(Kind.SOLAR, Kind.ANOMALY, id="the-sun-covers-part-of-what-has-risen"),
+    ],
+)
+def test_savings_on_the_same_thing_overlap(one: Kind, other: Kind) -> None:
+    """Whichever of two is counted first, the other one is not."""
+    assert overlap(one, other)
+    assert overlap(other, one)
+
+
+ONE_PRICE = fixed("0.30", p1="0.16", p2="0.10")
+
+
+def year_2025(share: Decimal = Decimal(1)) -> Curve:
+    """Return a year of settled taxes, of a home that cooks and leaves nothing on, or that part of its energy."""
+    hours = np.arange(365 * 24) % 24
+    return curve_of(np.where(np.isin(hours, (13, 20, 21)), 1.4, 0.05) * float(share), first=date(2025, 1, 1))
+
+
+def bill_of_2025(tariff: Tariff, power_kw: dict[PowerPeriod, Decimal], share: Decimal) -> Decimal:
+    """Return what twelve bills come to."""
+    offer = Offer(id="it", name="it", tariff=tariff)
+    supply = Supply(zone=TariffZone.PENINSULA, power_kw=power_kw)
+    (cost,) = compare(year_2025(share), [offer], supply, rules=RULES).costs
+    return cost.ranked_by_eur
+
+
+@pytest.mark.parametrize(
+    ("first", "offered"),
+    [
+        pytest.param(Kind.TARIFF, fixed("0.13", p1="0.075", p2="0.01"), id="tariff-first"),
+        pytest.param(Kind.POWER, fixed("0.29", p1="0.08", p2="0.10"), id="power-first"),
+    ],
+)
+def test_the_total_is_not_more_than_what_the_bill_falls_by(first: Kind, offered: Tariff) -> None:
+    """9.2 kW at a dear price: at both ends of the range, the bills with all counted advice fall by the total."""
+    home_92 = home(
+        year_2025(), ONE_PRICE, power="9.2", offers=(Offer(id="new", name="Nueva", tariff=offered),)
+    )
+    inputs = study_home(home_92, rules=RULES)
+    found = recommend(inputs)
+    assert [first, *({Kind.TARIFF, Kind.POWER} - {first})] == [item.kind for item in found.items]
+    assert inputs.comparison is not None
+    assert inputs.power is not None
+    counted = {item.kind for item in found.items if item.is_counted}
+    tariff = offered if Kind.TARIFF in counted else ONE_PRICE
+    power_kw = dict(inputs.power.advised_kw) if Kind.POWER in counted else by_power("9.2", "9.2")
+    for total_eur, share in (
+        (found.total_eur_low, 1 - inputs.comparison.variation),
+        (found.total_eur_high, 1 + inputs.comparison.variation),
+    ):
+        before, after = (
+            bill_of_2025(ONE_PRICE, by_power("9.2", "9.2"), share),
+            bill_of_2025(tariff, power_kw, share),
+        )
+        assert abs(before - after - total_eur) <= Decimal("0.50")  # cents of 24 bills
 
 
 @given(threshold=st.decimals("0", "2000", places=0))

@@ -20,12 +20,13 @@ from expert_bot.energy.analyses.sun.solar import Flows, SolarStudy, simulate_flo
 from expert_bot.energy.analyses.sun.solar_report import solar_report
 from expert_bot.energy.analyses.sun.solar_yield import Province, Roof, hourly_yield
 from expert_bot.energy.analyses.year import YearOfReadings, last_year
+from expert_bot.energy.bill.money import cents
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.curve import Curve, Floats, Ints, hour_number
 from expert_bot.energy.prices import HourlyPrices
 from expert_bot.energy.readings import Period
 from expert_bot.errors import UsageError
-from tests.unit.advice_world import NO_TAXES, UNSETTLED, flat_price, prices, terms, year_of
+from tests.unit.advice_world import NO_TAXES, UNSETTLED, curve_of, flat_price, prices, terms, year_of
 from tests.unit.bill_world import fixed
 
 MADRID = Roof.in_province("Madrid")
@@ -123,6 +124,24 @@ def test_mistakes_with_the_cap_are_found(
 def test_months_are_capped_one_by_one() -> None:
     """What January could have paid for is not carried into July."""
     check_months_are_capped_alone()
+
+
+@pytest.mark.parametrize(
+    ("noons", "days"), [pytest.param(31, 45, id="in-the-end"), pytest.param(62, 90, id="in-between")]
+)
+def test_a_month_of_which_only_night_was_read_adds_nothing(
+    monkeypatch: pytest.MonkeyPatch, noons: int, days: int
+) -> None:
+    """Three hours of February have no sun: each noon of January and March saves 0.08 EUR and is credited 0.03."""
+    monkeypatch.setattr(solar, "hourly_yield", lambda _roof, hours: (hours % 24 == 11).astype(float))
+    used = np.where(NOON, 0.4, 0.1)
+    used[31 * 24 : 59 * 24] = 9.0  # much to credit against, if it were another month's
+    curve = curve_of(used[: days * 24 - 1])  # the hour after that is one of April, by summer time
+    hours = np.arange(len(curve))
+    year = last_year(curve.where((hours < 31 * 24 + 3) | (hours >= 59 * 24)), at_least_hours=1)
+    (found,) = flows(year, "1")
+    assert cents(noons * Decimal("0.08") * year.to_year) == found.saved_eur
+    assert cents(noons * Decimal("0.03") * year.to_year) == found.credit_eur
 
 
 CURVES = st.lists(st.integers(0, 6000).map(lambda wh: wh / 1000), min_size=24, max_size=24)

@@ -8,21 +8,13 @@ import pytest
 
 from expert_bot.errors import PreconditionFailedError
 from expert_bot.ports import Document
-from expert_bot.schemas.problem import Problem
 from expert_bot.storage.memory_documents import MemoryDocuments
 from expert_bot.tasks import Task, completed, failed, running, submitted, task_key
+from tests.unit.handler_world import PROBLEM
 
 AT = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 LATER = AT + timedelta(seconds=5)
 TASK = Task(task_id="task-1", user_id="user-ana", kind="forecast", correlation_id="root-1")
-PROBLEM = Problem(
-    type="urn:expert-bot:problem:expired",
-    title="Expired",
-    status=410,
-    detail="too late",
-    reason="expired",
-    retriable=True,
-)
 
 
 @pytest.fixture

@@ -19,7 +19,12 @@ import numpy as np
 from expert_bot.energy.calendar import TariffZone, madrid
 from expert_bot.energy.curve import nano
 from expert_bot.energy.formats.cells import RowError, parse_date, shown
-from expert_bot.energy.formats.csv_layouts import decode, split_columns
+from expert_bot.energy.formats.csv_layouts import (
+    check_width,
+    decode,
+    split_columns,
+    without_trailing,
+)
 from expert_bot.energy.formats.days import HOUR_MIN, Edge
 from expert_bot.energy.formats.json_numbers import Number, number_text
 from expert_bot.energy.formats.lines import Content
@@ -64,6 +69,11 @@ _KNOWN: Final = (
 
 class _Price(NamedTuple):
     eur_per_kwh: Decimal
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the hour costs nothing."""
+        return not self.eur_per_kwh
 
     def __str__(self) -> str:
         return f"{self.eur_per_kwh:f} EUR/kWh"
@@ -127,7 +137,7 @@ def read_prices(source: Iterable[bytes], *, zone: TariffZone = TariffZone.PENINS
 def _csv_rows(lines: Iterator[tuple[int, bytes]]) -> Iterator[Row[_Price] | RejectedRow]:
     _, header = next(lines, (0, b""))
     separator = ";" if b";" in header else ","
-    names = [name.strip().casefold() for name in decode(header).split(separator)]
+    names = _header_names(header, separator)
     at_time = next((names.index(name) for name in _TIMES if name in names), None)
     at_price = next((names.index(name) for name in _COLUMNS if name in names), None)
     if at_time is None or at_price is None:
@@ -136,12 +146,18 @@ def _csv_rows(lines: Iterator[tuple[int, bytes]]) -> Iterator[Row[_Price] | Reje
     for number, line in lines:
         try:
             cells = split_columns(line, separator)
-            if len(cells) != len(names):
-                raise RowError(f"has {len(cells)} columns, not {len(names)}")  # noqa: TRY301 # one place rejects
+            check_width(cells, len(names))
             price = _price(cells[at_price].strip(), exponent)
             yield _stamped(number, cells[at_time].strip(), price)
         except RowError as error:
             yield RejectedRow(number, str(error))
+
+
+def _header_names(header: bytes, separator: str) -> list[str]:
+    try:
+        return without_trailing([name.strip().casefold() for name in split_columns(header, separator)])
+    except RowError:  # no text, or a quote that stays open: no name is known
+        return []
 
 
 def _json_rows(content: bytes, zone: TariffZone) -> Iterator[Row[_Price] | RejectedRow]:
@@ -206,6 +222,8 @@ def _stamped(number: int, text: str, price: _Price) -> Row[_Price]:
     except (ValueError, OverflowError) as error:
         raise RowError(f"{shown(text)} is not a time that exists") from error
     day = parse_date(f"{local:%Y-%m-%d}", name="datetime", iso_only=True)
+    if local.minute:
+        raise RowError(f"{shown(text)} is not on the hour by the clock of Madrid: its offset has minutes")
     return Row(number, day, local.hour * HOUR_MIN, price, "", bool(local.dst()))
 
 

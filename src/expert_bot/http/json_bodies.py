@@ -56,3 +56,5 @@ async def _read(request: web.Request, max_bytes: int, timeout_s: float) -> bytes
         raise web.HTTPRequestTimeout(text=f"the body took longer than {timeout_s:g} s") from error
     except web.HTTPRequestEntityTooLarge as error:
         raise too_large from error
+    except ConnectionError as error:  # whoever sent it is gone: no mistake of ours
+        raise web.HTTPBadRequest(text="the body ended early") from error

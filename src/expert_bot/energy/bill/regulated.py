@@ -103,10 +103,16 @@ def bono_discount(
     A percentage that changes inside the period counts by its days.
     """
     parts = tuple(_of_period(period, rules.bono_social_limit, rules.bono_social_percent))
-    limit_kwh = sum((part.of_year(_limit_kwh(bono, part.first, rules)) for part in parts), Decimal(0))
+    limit_kwh = bono_limit_kwh(bono, period, rules=rules)
     share = min(Decimal(1), limit_kwh / energy_kwh) if energy_kwh else Decimal(1)
     percent_days = sum((_percent(bono, part.first, rules) * part.days for part in parts), Decimal(0))
     return -cents(max(fixed_eur + energy_eur * share, Decimal(0)) * percent_days * _PERCENT / period.days)
+
+
+def bono_limit_kwh(bono: BonoSocial, period: BillPeriod, *, rules: Rules) -> Decimal:
+    """Return the energy that the bono social discounts at most, kWh: the household's yearly limit by the days."""
+    parts = _of_period(period, rules.bono_social_limit)
+    return sum((part.of_year(_limit_kwh(bono, part.first, rules)) for part in parts), Decimal(0))
 
 
 def tolls_of_power(contract: Contract, period: BillPeriod, *, rules: Rules) -> Decimal:

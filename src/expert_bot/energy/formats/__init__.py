@@ -31,7 +31,8 @@ _JSON_STARTS = (b"{", b"[")
 def parse_curve(source: Iterable[bytes], *, zone: TariffZone = TariffZone.PENINSULA) -> ParsedCurve:
     """Read a file in any known layout, holding only its rows in memory.
 
-    `source`: a binary stream or the bytes of a file in pieces. UTF-8 (byte order mark or not) or Latin-1, LF or CRLF.
+    `source`: a binary stream or the bytes of a file in pieces. UTF-8 (byte order mark or not) or Latin-1; lines end with
+    LF, CRLF or CR.
     Labels are read by the wall clock of `zone`. Bad rows are rejected one by one, the first row for an hour is kept.
     Raises UsageError for a file of no known layout, of several supply points, larger than 32 MiB or with more rows than
     five years have hours.
@@ -54,6 +55,7 @@ def _parse_csv(content: Content, zone: TariffZone) -> ParsedCurve:
         except RowError as error:
             book.reject(number, _reason(line, error))
     book.cups = reader.cups
+    book.notes.append(reader.panels.note)
     return parsed_curve(book, layout=layout.layout, zone=zone, edge=layout.edge)
 
 

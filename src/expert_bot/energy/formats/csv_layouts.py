@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -82,8 +82,7 @@ def layout_of(line: bytes) -> CsvLayout | None:
         except RowError:
             return None
         if len(names) > 1:
-            names = names[:-1] if not names[-1] else names
-            return _match(names, separator)
+            return _match(without_trailing(names), separator)
     return None
 
 
@@ -98,6 +97,18 @@ def split_columns(content: bytes, separator: str) -> list[str]:
         return next(csv.reader([text], delimiter=separator, strict=True))
     except csv.Error as error:
         raise RowError("quotes are not closed, or a column is too long") from error
+
+
+def without_trailing(names: Sequence[str]) -> list[str]:
+    """Return a header's names without the empty ones at its end: separators that close the line."""
+    width = max((position for position, name in enumerate(names, start=1) if name), default=0)
+    return list(names[:width])
+
+
+def check_width(cells: Sequence[str], width: int) -> None:
+    """Raise RowError unless a row has the header's columns; empty ones behind them do no harm."""
+    if len(cells) < width or any(cell.strip() for cell in cells[width:]):
+        raise RowError(f"has {len(cells)} columns, not {width}")
 
 
 def decode(content: bytes) -> str:

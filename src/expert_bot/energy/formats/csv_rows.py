@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Final, TypeVar
@@ -16,8 +16,8 @@ from expert_bot.energy.formats.cells import (
     parse_method,
     shown,
 )
-from expert_bot.energy.formats.csv_layouts import CsvLayout, split_columns
-from expert_bot.energy.formats.days import DAY_MIN
+from expert_bot.energy.formats.csv_layouts import CsvLayout, check_width, split_columns
+from expert_bot.energy.formats.panels import PanelCells
 from expert_bot.energy.formats.parsed import Layout
 from expert_bot.energy.formats.placing import Row
 from expert_bot.energy.formats.rows import Energies
@@ -25,17 +25,17 @@ from expert_bot.energy.readings import ReadingMethod
 
 T = TypeVar("T")
 
-_ONE_DAY: Final = timedelta(days=1)
 _NOTHING: Final = Energies(Decimal(0))
 _SUMMER: Final = {"1": True, "0": False, "V": True, "I": False}
 _UNKNOWN: Final = object()
 
 
 class RowReader:
-    """Reads the rows of one file. `cups`: the supply points that its rows name, as written."""
+    """Reads the rows of one file. `cups`: the supply points that its rows name, as written; `panels`: its other cells."""
 
     def __init__(self, layout: CsvLayout) -> None:
         self.cups: set[str] = set()
+        self.panels = PanelCells()
         self._layout = layout
         self._columns = layout.columns
         is_household = layout.layout is Layout.HOUSEHOLD
@@ -57,10 +57,7 @@ class RowReader:
     def read(self, line: int, content: bytes) -> Row[Energies]:
         """Read one row. Raises RowError if its columns, date or label are wrong; a wrong value becomes its `fault`."""
         cells = split_columns(content, self._layout.separator)
-        if len(cells) != self._layout.width and not (
-            len(cells) == self._layout.width + 1 and not cells[-1].strip()
-        ):
-            raise RowError(f"has {len(cells)} columns, not {self._layout.width}")
+        check_width(cells, self._layout.width)
         day, label = self._when(cells)
         if "cups" in self._columns:
             self.cups.add(cells[self._columns["cups"]])
@@ -74,7 +71,7 @@ class RowReader:
         )
 
     def _when(self, cells: list[str]) -> tuple[date, int]:
-        """Return local day and label in minutes; a label at midnight that names an END is the end of the day before."""
+        """Return local day and label in minutes, as written."""
         start = self._columns.get("start")
         if start is not None:
             written = cells[start].strip()
@@ -82,8 +79,7 @@ class RowReader:
             if not clock_text:
                 raise RowError(f"{self._layout.names['start']} {shown(written)} is not a date and a time")
             return self._day(day_text), self._label(clock_text)
-        day, label = self._day(cells[self._columns["date"]]), self._label(cells[self._columns["hour"]])
-        return (day, label) if label else (day - _ONE_DAY, DAY_MIN)
+        return self._day(cells[self._columns["date"]]), self._label(cells[self._columns["hour"]])
 
     def _energies(self, cells: list[str]) -> Energies:
         energy_kwh = self._energy(cells[self._energy_at])
@@ -97,7 +93,7 @@ class RowReader:
         in_wh = f"{role}_wh" in self._columns
         name = self._layout.names.get(f"{role}_wh" if in_wh else role, "")
         position = self._columns.get(f"{role}_wh" if in_wh else role)
-        return position, memoised(partial(_energy_or_nothing, name=name, in_wh=in_wh))
+        return position, memoised(self.panels.or_unknown(partial(parse_energy, name=name, in_wh=in_wh)))
 
 
 def memoised(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -111,10 +107,6 @@ def memoised(parse: Callable[[str], T]) -> Callable[[str], T]:
         return value  # type: ignore[return-value]  # _UNKNOWN was replaced
 
     return parse_once
-
-
-def _energy_or_nothing(text: str, *, name: str, in_wh: bool) -> Decimal | None:
-    return parse_energy(text, name=name, in_wh=in_wh) if text else None
 
 
 def _method(text: str, *, name: str, is_required: bool) -> ReadingMethod:

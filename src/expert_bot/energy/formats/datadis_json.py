@@ -6,8 +6,8 @@ Each element becomes a small record while the text is read, so that no tree of t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Final, NamedTuple, NoReturn
@@ -24,20 +24,22 @@ from expert_bot.energy.formats.cells import (
 from expert_bot.energy.formats.csv_layouts import KNOWN, decode
 from expert_bot.energy.formats.csv_rows import memoised
 from expert_bot.energy.formats.datadis_supply import is_contract, is_maximum, parse_contract, parse_maximum
-from expert_bot.energy.formats.days import DAY_MIN, Edge
+from expert_bot.energy.formats.days import HOUR_MIN, Edge
 from expert_bot.energy.formats.hours import parsed_curve
 from expert_bot.energy.formats.json_numbers import Number, number_text
+from expert_bot.energy.formats.panels import PanelCells
 from expert_bot.energy.formats.parsed import Layout, Maximum, ParsedCurve, SupplyContract
-from expert_bot.energy.formats.placing import Row
-from expert_bot.energy.formats.rows import Energies, RowBook
+from expert_bot.energy.formats.placing import QUARTER_MIN, Row
+from expert_bot.energy.formats.rows import MAX_ROWS, Energies, RowBook
 from expert_bot.energy.readings import ReadingMethod
 from expert_bot.errors import UsageError
 
 _ENERGY: Final = "consumptionKWh"
 _OTHERS: Final = ("surplusEnergyKWh", "generationEnergyKWh", "selfConsumptionEnergyKWh")
 _LISTS: Final = ("timeCurve", "maxPower", "contract")
-_ONE_DAY: Final = timedelta(days=1)
 _NOTHING: Final = Energies(Decimal(0))
+MAX_COMMAS: Final = 16 * MAX_ROWS * HOUR_MIN // QUARTER_MIN
+"""Twice what five years of quarters need: an element has 8 members. A tree of more is too large for the memory."""
 
 
 class _Element(NamedTuple):
@@ -52,18 +54,25 @@ class _Element(NamedTuple):
 
 
 def parse_datadis(content: bytes, *, zone: TariffZone) -> ParsedCurve:
-    """Read an answer, whole or only its list. Raises UsageError if it is no JSON, or no answer of that service."""
+    """Read an answer, whole or only its list. Raises UsageError if it is no JSON, too much or no answer of that service.
+
+    Of several contracts the one that started last counts, of those that started together the last one.
+    """
+    if content.count(b",") > MAX_COMMAS:
+        raise UsageError(
+            f"the JSON has more than {MAX_COMMAS} values, more than 5 years of quarters have: split it"
+        )
     root = _load(content)
     elements = list(_elements(root))
     if not elements and not (isinstance(root, dict) and any(name in root for name in _LISTS)):
         raise UsageError(f"the file is JSON, but no answer of the Datadis API; {KNOWN}")
     reader, book = _Reader(), RowBook()
     maxima: list[Maximum] = []
-    contract: SupplyContract | None = None
+    contracts: list[SupplyContract] = []
     for index, element in elements:
         try:
             if isinstance(element, SupplyContract):
-                contract = element
+                contracts.append(element)
             else:
                 book.count_row()
                 if isinstance(element, _Element):
@@ -76,14 +85,19 @@ def parse_datadis(content: bytes, *, zone: TariffZone) -> ParsedCurve:
         except RowError as error:
             book.reject(index, str(error))
     book.cups |= reader.cups
+    book.notes.append(reader.panels.note)
     return parsed_curve(
         book,
         layout=Layout.DATADIS_API,
         zone=zone,
         edge=Edge.END,
         maxima=tuple(sorted(maxima, key=lambda each: (each.month, each.period, each.day, each.minute))),
-        contract=contract,
+        contract=max(reversed(contracts), key=_start, default=None),
     )
+
+
+def _start(contract: SupplyContract) -> date:
+    return contract.starts_on or date.min
 
 
 class _Reader:
@@ -95,27 +109,27 @@ class _Reader:
         self._label = memoised(partial(parse_label, name="time"))
         self._energy = memoised(partial(parse_energy, name=_ENERGY))
         self._method = memoised(_method)
-        self._others = [(name, memoised(partial(parse_energy, name=name))) for name in _OTHERS]
+        self.panels = PanelCells()
+        self._others = [self._other(name) for name in _OTHERS]
 
     def read(self, index: int, element: _Element) -> Row[Energies]:
         """Read one element. Raises RowError if its date or time is wrong; a wrong value becomes the row's `fault`."""
         day, label = self._day(_text(element.date, "date")), self._label(_text(element.time, "time"))
-        if not label:  # 00:00 names the end of the day before
-            day, label = day - _ONE_DAY, DAY_MIN
         if isinstance(element.cups, str):
             self.cups.add(element.cups)
         try:
             value = Energies(
                 self._energy(number_text(element.energy, _ENERGY)),
                 self._method(_text(element.method, "obtainMethod", default="")),
-                *(
-                    None if written in (None, "") else parse(number_text(written, name))
-                    for (name, parse), written in zip(self._others, element.others, strict=True)
-                ),
+                *(parse(written) for parse, written in zip(self._others, element.others, strict=True)),
             )
         except RowError as error:
             return Row(index, day, label, _NOTHING, str(error))
         return Row(index, day, label, value)
+
+    def _other(self, name: str) -> Callable[[object], Decimal | None]:
+        parse = memoised(partial(parse_energy, name=name))
+        return self.panels.or_unknown(lambda written: parse(number_text(written, name)))
 
 
 def _load(content: bytes) -> object:

@@ -7,11 +7,11 @@ A label names the START or the END of its interval. Where the clock changes ther
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum, StrEnum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from expert_bot.energy.calendar import TariffZone, period_of, time_zone_of
 from expert_bot.energy.readings import Period
@@ -34,6 +34,14 @@ class Counting(Enum):
     CLOCK = "clock"
     THROUGH = "through the day"
     START_PLUS_ONE = "start plus one"
+
+
+class Amount(Hashable, Protocol):
+    """What a row holds for its interval."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it is 0, as some programs write for an hour that does not exist."""
 
 
 class LocalDay(NamedTuple):
@@ -68,7 +76,7 @@ def slots_by_label(
 
 def counting_of(
     day: date,
-    labelled: Sequence[tuple[int, object]],
+    labelled: Sequence[tuple[int, Amount]],
     *,
     zone: TariffZone = TariffZone.PENINSULA,
     edge: Edge = Edge.END,
@@ -76,17 +84,19 @@ def counting_of(
 ) -> Counting:
     """Tell how a day's rows, (label, value) each, count its hours: the way in which fewest labels are impossible.
 
-    Then the way in which fewest hours have two different values, then that of fewest rows too many.
+    Then the way in which fewest of these hold something, fewest hours have two different values, fewest rows are too
+    many: where a program has filled the hour that spring leaves out with 0, that is the row to lose.
     """
     if len(local_day(day, zone).starts_at) == 24:  # noqa: PLR2004 # then all ways are the same
         return Counting.CLOCK
     rows = Counter(label for label, _ in labelled)
     distinct = Counter(label for label, _ in set(labelled))
 
-    def cost(counting: Counting) -> tuple[int, int, int]:
+    def cost(counting: Counting) -> tuple[int, int, int, int]:
         slots = slots_by_label(day, zone, edge, step_min, counting)
-        impossible = sum(count for label, count in rows.items() if label not in slots)
-        return impossible, _too_many(distinct, slots), _too_many(rows, slots)
+        impossible = [amount for label, amount in labelled if label not in slots]
+        lost = sum(not amount.is_nothing for amount in impossible)
+        return len(impossible), lost, _too_many(distinct, slots), _too_many(rows, slots)
 
     return min(Counting, key=cost)
 

@@ -8,9 +8,10 @@ from typing import Final
 
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.cups import CupsError, mask_cups, normalise_cups
-from expert_bot.energy.formats.days import DAY_MIN, HOUR_MIN, Edge, local_day
+from expert_bot.energy.formats.days import HOUR_MIN, Edge, local_day
+from expert_bot.energy.formats.edges import put_midnights_last, shown_edge
 from expert_bot.energy.formats.parsed import Layout, Maximum, ParsedCurve, RejectedRow, SupplyContract
-from expert_bot.energy.formats.placing import QUARTER_MIN, Placed, Row, Rows, place, step_of
+from expert_bot.energy.formats.placing import QUARTER_MIN, Placed, Row, place, step_of
 from expert_bot.energy.formats.rows import Energies, RowBook
 from expert_bot.energy.readings import HourlyReading, ReadingMethod
 from expert_bot.errors import UsageError
@@ -31,8 +32,10 @@ def parsed_curve(
 ) -> ParsedCurve:
     """Return what the rows of a file say. Raises UsageError if they are of several supply points."""
     cups, notes = _supply_point(book.cups)
-    edge = _edge_shown(book.rows_by_day, edge, zone)
     step_min = step_of(book.rows_by_day)
+    edge, odd_edge = shown_edge(book.rows_by_day, edge, zone=zone, step_min=step_min)
+    if edge is Edge.END:
+        put_midnights_last(book.rows_by_day)
     rejected = book.rejected
     readings: list[HourlyReading] = []
     for day in place(book.rows_by_day, zone=zone, edge=edge, step_min=step_min):
@@ -51,7 +54,7 @@ def parsed_curve(
         cups=cups,
         maxima=maxima,
         contract=contract,
-        notes=notes,
+        notes=tuple(note for note in (*notes, *book.notes, odd_edge) if note),
     )
 
 
@@ -110,19 +113,6 @@ def _sum(parts: list[Energies]) -> Energies:
 def _sum_known(parts: list[Decimal | None]) -> Decimal | None:
     known = [part for part in parts if part is not None]
     return sum(known, Decimal(0)) if known else None
-
-
-def _edge_shown(rows_by_day: Rows[Energies], edge: Edge, zone: TariffZone) -> Edge:
-    """Return END for a layout of START labels whose labels run to 24:00 and never begin with 0:00."""
-    if edge is Edge.END:
-        return edge
-    labels = [
-        row.label
-        for day, rows in rows_by_day.items()
-        if len(local_day(day, zone).starts_at) * HOUR_MIN == DAY_MIN
-        for row in rows
-    ]
-    return Edge.END if DAY_MIN in labels and 0 not in labels else edge
 
 
 def _supply_point(written: set[str]) -> tuple[str | None, tuple[str, ...]]:

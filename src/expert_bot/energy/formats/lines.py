@@ -48,7 +48,7 @@ class Content:
 
     def _raw_lines(self) -> Iterator[bytes]:
         pieces: list[bytes] = []
-        for chunk in chain(self._seen, self._chunks):
+        for chunk in _with_newlines(chain(self._seen, self._chunks)):
             first, *others = chunk.split(b"\n")
             pieces.append(first)
             if others:
@@ -62,6 +62,15 @@ def _chunks(source: Iterable[bytes]) -> Iterator[bytes]:
     if not isinstance(source, IOBase):
         return iter(source)
     return iter(lambda: source.read(_CHUNK), b"")  # a progress bar's wrapper is slow line by line
+
+
+def _with_newlines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same lines, each ended by LF instead of CR LF, CR or LF."""
+    held = b""
+    for chunk in chunks:
+        text = held + chunk
+        held = b"\r" if text.endswith(b"\r") else b""  # its LF may be the first byte of the next chunk
+        yield text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _within_limit(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -37,7 +37,7 @@ class RejectedRow:
 class Maximum:
     """The highest power of a month in one power period, by the meter.
 
-    `period`: as the distributor names it (`PUNTA`, `LLANO`, `VALLE`, `P1`...). `power_kw`: more than 0.
+    `period`: as the distributor names it (`PUNTA`, `LLANO`, `VALLE`, `P1`...). `power_kw`: 0 or more.
     `day`, `minute`: local clock of the reading, `minute` 0..1440 of the day.
     """
 
@@ -70,7 +70,7 @@ class ParsedCurve:
 
     `rows_read`: used rows (one for each reading and maximum, four for an hour of quarters) and rejected rows together.
     `cups`: the supply point, never to be shown unmasked; `notes`: what is odd but does no harm, such as wrong check
-    letters of the CUPS.
+    letters of the CUPS, labels that are read otherwise than is usual in the layout, cells about panels that are not known.
     """
 
     layout: Layout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -10,6 +10,7 @@ from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.formats.days import (
     DAY_MIN,
     HOUR_MIN,
+    Amount,
     Edge,
     counting_of,
     local_day,
@@ -17,7 +18,7 @@ from expert_bot.energy.formats.days import (
 )
 from expert_bot.energy.formats.parsed import RejectedRow
 
-V = TypeVar("V", bound=Hashable)
+V = TypeVar("V", bound=Amount)
 
 QUARTER_MIN: Final = 15
 

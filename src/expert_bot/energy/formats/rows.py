@@ -26,18 +26,24 @@ class Energies(NamedTuple):
     generation_kwh: Decimal | None = None
     self_consumption_kwh: Decimal | None = None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether no energy is in it."""
+        return not (self.energy_kwh or self.surplus_kwh or self.generation_kwh or self.self_consumption_kwh)
+
     def __str__(self) -> str:
         return f"{self.energy_kwh:f} kWh ({METHOD_NAMES[self.method]})"
 
 
 class RowBook:
-    """Collects rows by day, the rejected ones, and the supply points they name."""
+    """Collects rows by day, the rejected ones, the supply points they name, and what is odd about them."""
 
     def __init__(self) -> None:
         self.rows_by_day: Rows[Energies] = {}
         self.rejected: list[RejectedRow] = []
         self.rows_read = 0
         self.cups: set[str] = set()
+        self.notes: list[str] = []
         self._quarters = 0
 
     def count_row(self) -> None:

@@ -28,6 +28,8 @@ _OVERLAPS: Final = frozenset(
         (Kind.TARIFF, Kind.SHIFT),
         (Kind.TARIFF, Kind.SOLAR),
         (Kind.TARIFF, Kind.POWER),
+        (Kind.TARIFF, Kind.BASE_LOAD),
+        (Kind.TARIFF, Kind.ANOMALY),
         (Kind.SHIFT, Kind.ANOMALY),
         (Kind.SOLAR, Kind.ANOMALY),
         (Kind.SHIFT, Kind.SOLAR),
@@ -35,7 +37,7 @@ _OVERLAPS: Final = frozenset(
         (Kind.BASE_LOAD, Kind.ANOMALY),
     )
 )
-"""Pairs that save on the same energy: another price changes what shifting and sun are worth, the sun covers part of
+"""Pairs that save on the same energy: another price changes what everything else is worth, the sun covers part of
 what would be shifted or switched off, a risen base load is part of the base load."""
 
 

@@ -130,9 +130,11 @@ def pvpc_month(
     )
     lines = tuple(taxed_lines(contract, basis.period, basis.consumption, rules))
     energy_eur = total(line.eur for line in lines if line.id in ("energy", "surplus"))
-    if contract.bono_social is not None:
+    bono = contract.bono_social
+    if bono is not None and basis.energy_kwh < regulated.bono_limit_kwh(bono, basis.period, rules=rules):
+        # above the limit more energy is not discounted any more
         energy_eur += regulated.bono_discount(
-            contract.bono_social,
+            bono,
             basis.period,
             fixed_eur=Decimal(0),
             energy_eur=energy_eur,

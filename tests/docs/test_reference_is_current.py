@@ -13,9 +13,11 @@ import pytest
 import typer
 
 from expert_bot.__main__ import app
+from expert_bot.http.callers import Callers
 from expert_bot.http.health import Readiness, health_routes
 from expert_bot.http.push import push_routes
 from expert_bot.http.push_auth import accept_all
+from expert_bot.http.tasks_routes import tasks_routes
 from expert_bot.ingest import ImportReport
 from expert_bot.show import import_report
 from tests.docs.documents import README, ROOT, prose
@@ -115,6 +117,11 @@ def test_the_members_of_an_import_report_are_told() -> None:
 
 def test_the_readme_lists_the_routes_that_exist() -> None:
     """Route by route: no more and no fewer."""
-    routes = [*health_routes(Readiness({}), {}), *push_routes(None, (), 1.0, authenticate=accept_all)]  # type: ignore[arg-type]  # never called
+    nobody = Callers(None, None)  # type: ignore[arg-type]  # never called, like all of these
+    routes = [
+        *health_routes(Readiness({}), {}),
+        *tasks_routes(nobody, documents=None, requests=None, clock=None),  # type: ignore[arg-type]
+        *push_routes(None, (), 1.0, authenticate=accept_all),  # type: ignore[arg-type]
+    ]
     told = re.findall(r"^\| `([A-Z]+ /[^`]+)` \|", prose(README), flags=re.MULTILINE)
     assert [f"{route.method} {route.path}" for route in routes] == told

@@ -15,7 +15,8 @@ from aiohttp import ClientSession
 from typer.testing import CliRunner
 
 from expert_bot.__main__ import app
-from expert_bot.config import Settings
+from expert_bot.commands import token
+from expert_bot.config import Settings, load_settings
 from expert_bot.energy.formats.household import write_household_csv
 from expert_bot.energy.simulation import simulate_household
 from expert_bot.errors import UsageError
@@ -105,6 +106,7 @@ def test_no_token_is_made_that_would_open_nothing(
     """The error says whose tokens are taken, or what an id looks like; no key is made."""
     for name, value in environment_of(tmp_path, environment).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(token, "start", lambda **_: load_settings())  # logging is the other tests', too
     result = CliRunner().invoke(app, ["token", *arguments])
     assert (type(result.exception), said in str(result.exception)) == (UsageError, True)
     assert not (tmp_path / "data").exists()

@@ -137,6 +137,9 @@ def test_the_canaries_pay_by_their_own_clock(shared_data: Path, day: str) -> Non
         pytest.param(116_330_000, "2021-06-01T10:00;0,11633", "datetime;precio", id="semicolon, comma"),
         pytest.param(116_330_000, "2021-06-01 10:00:00+02:00,116.33", "datetime,price_eur_mwh", id="offset, EUR/MWh"),
         pytest.param(116_330_000, "2021-06-01T08:00:00Z,x,116.33", "datetime,zone,price_eur_per_mwh", id="UTC, columns more"),
+        pytest.param(116_330_000, '"2021-06-01 10:00:00";"0,11633"', '"datetime";"price"', id="quoted header"),
+        pytest.param(116_330_000, "2021-06-01 10:00:00,0.11633,,", "datetime,price", id="separators behind rows"),
+        pytest.param(116_330_000, "2021-06-01 10:00:00,0.11633", "datetime,price,,", id="separators behind the header"),
         pytest.param(-1_450_000, '"2021-06-01 10:00:00","-0.00145"', "datetime,price_eur_per_kwh", id="negative"),
     ],
 )  # fmt: skip
@@ -158,6 +161,9 @@ def test_an_offset_tells_the_two_hours_of_autumn_apart() -> None:
         pytest.param("'2021-06-01 10:30:00' is not a time YYYY-MM-DD HH:00:00, on the hour", "2021-06-01 10:30:00,0.1", id="half"),
         pytest.param("'2021-06-01 24:00:00' is not a time YYYY-MM-DD HH:00:00, on the hour", "2021-06-01 24:00:00,0.1", id="24"),
         pytest.param("'2021-13-01 10:00:00+02:00' is not a time that exists", "2021-13-01 10:00:00+02:00,0.1", id="month"),
+        pytest.param("'2021-06-01T10:00:00+05:45' is not on the hour by the clock of Madrid: its offset has minutes", "2021-06-01T10:00:00+05:45,0.1", id="offset with minutes"),
+        pytest.param("'2021-06-01 10:00:00+0030' is not on the hour by the clock of Madrid: its offset has minutes", "2021-06-01 10:00:00+0030,0.1", id="half an hour"),
+        pytest.param("has 3 columns, not 2", "2021-06-01 10:00:00,0.1,x", id="a column more"),
         pytest.param("datetime '2021-02-30' is not a date YYYY-MM-DD", "2021-02-30 10:00:00,0.1", id="day"),
         pytest.param("hora 2 does not exist on 2022-03-27, a day of 23 hours", "2022-03-27 02:00:00,0.1", id="hour that is skipped"),
         pytest.param("price '' is not a number such as 0.11633", "2021-06-01 10:00:00,", id="nothing"),
@@ -222,6 +228,8 @@ def test_a_bad_value_of_the_indicator_is_rejected() -> None:
     [
         pytest.param("the file is no file of prices; known: CSV datetime,price", [b"a,b\n1,2\n"], id="other CSV"),
         pytest.param("the file is no file of prices", [b""], id="empty"),
+        pytest.param("the file is no file of prices", [b'"datetime;price\n'], id="open quote"),
+        pytest.param("the file is no file of prices", [b"datetime;price\0\n"], id="NUL"),
         pytest.param("begins like JSON, but is not", [b"{"], id="half JSON"),
         pytest.param("holds no prices", [b'{"timeCurve": []}'], id="other JSON"),
         pytest.param("holds ESIOS indicator '10211', not 1001", indicator(id=10211), id="other indicator"),

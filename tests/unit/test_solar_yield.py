@@ -60,10 +60,17 @@ def test_yields_are_plausible() -> None:
         pytest.param("Illes Balears", " palma de  mallorca", id="capital"),
         pytest.param("Álava", "Vitoria-Gasteiz", id="hyphen"),
         pytest.param("Santa Cruz de Tenerife", "tenerife", id="island"),
+        pytest.param("A Coruña", "Coruña, A", id="article-behind"),
+        pytest.param("Las Palmas", "Palmas, Las", id="long-article-behind"),
+        pytest.param("La Rioja", "Rioja, La", id="article-of-the-north"),
+        pytest.param("Álava", "Araba/Álava", id="two-languages-basque"),
+        pytest.param("Valencia", "Valencia/València", id="two-languages-valencian"),
+        pytest.param("Alicante", "Alicante/Alacant", id="two-languages-different"),
+        pytest.param("Castellón", "Castellón/Castelló", id="two-languages-alike"),
     ],
 )
 def test_people_write_provinces_in_many_ways(expected: str, name: str) -> None:
-    """Case, accents, languages and capitals do not matter."""
+    """Case, accents, languages, capitals and the order of the statistics office do not matter."""
     assert expected == find_province(name).name
 
 

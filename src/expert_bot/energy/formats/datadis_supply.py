@@ -71,13 +71,18 @@ def parse_contract(members: Mapping[str, object]) -> SupplyContract:
 
 
 def _name(value: object) -> str | None:
-    return value.strip()[:_MAX_NAME] or None if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    text = value.encode(errors="ignore").decode()  # a lone surrogate of JSON is no text that can be stored
+    return text.strip()[:_MAX_NAME] or None
 
 
 def _powers(value: object) -> tuple[Decimal, ...]:
     listed = value if isinstance(value, list) else [value]
+    if len(listed) > _MAX_POWERS:
+        return ()
     try:
-        powers = [number_text(each, _CONTRACTED) for each in listed[:_MAX_POWERS]]
+        powers = [number_text(each, _CONTRACTED) for each in listed]
     except RowError:
         return ()
     if not all(_KILOWATTS.fullmatch(power) for power in powers):

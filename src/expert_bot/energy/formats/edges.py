@@ -28,7 +28,7 @@ from expert_bot.energy.formats.placing import Row, Rows
 V = TypeVar("V", bound=Amount)
 
 READ_AS_START: Final = (
-    "no label is 24:00 and every day from the first to the last is labelled from 00:00, so the labels are read as the "
+    "no label is 24:00, the first day begins with 00:00 and the last day lacks nothing, so the labels are read as the "
     "START of their intervals; in other files of this layout they are the END"
 )
 NOT_TOLD: Final = (

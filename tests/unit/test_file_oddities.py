@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from expert_bot.energy.formats import MAX_ROWS, ParsedCurve, RejectedRow, SupplyContract, edges, parse_curve
-from expert_bot.energy.formats.datadis_json import MAX_COMMAS
+from expert_bot.energy.formats.datadis_json import MAX_VALUES
 from expert_bot.energy.formats.lines import MAX_LINE_BYTES
 from expert_bot.energy.formats.rows import Energies
 from expert_bot.errors import UsageError
@@ -227,15 +227,16 @@ def test_a_line_that_is_too_long_is_refused(line: int) -> None:
         parse(*lines)
 
 
-def test_json_of_too_many_values_is_refused_before_it_is_read() -> None:
+@pytest.mark.parametrize("sign", [",", "{", "["], ids=["commas", "objects", "lists"])
+def test_json_of_too_many_values_is_refused_before_it_is_read(sign: str) -> None:
     """A tree of a file of nothing but `{},` would take a gigabyte; here not even the syntax is looked at."""
     with pytest.raises(
-        UsageError, match=f"more than {MAX_COMMAS} values, more than 5 years of quarters have: split it"
+        UsageError, match=f"more than {MAX_VALUES} values, more than 5 years of quarters have: split it"
     ):
-        parse_curve([b"[" + b"," * (MAX_COMMAS + 1)])
+        parse_curve([b"[" + sign.encode() * MAX_VALUES])
     hours = readings_of(date(2024, 1, 1), date(2024, 1, 1), with_panels=True)
-    commas = datadis_json(labelled(hours, clock_at_end, MADRID)).count(b",")
-    assert commas * 4 * MAX_ROWS // 24 <= MAX_COMMAS
+    answer = datadis_json(labelled(hours, clock_at_end, MADRID))
+    assert (answer.count(b",") + answer.count(b"{")) * 4 * MAX_ROWS // 24 <= MAX_VALUES
 
 
 def test_a_number_beyond_all_exponents_is_one_bad_element() -> None:

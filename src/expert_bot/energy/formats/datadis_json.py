@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from functools import partial
+from itertools import chain
 from typing import Final, NamedTuple, NoReturn
 
 from expert_bot.energy.calendar import TariffZone
@@ -36,10 +37,12 @@ from expert_bot.errors import UsageError
 
 _ENERGY: Final = "consumptionKWh"
 _OTHERS: Final = ("surplusEnergyKWh", "generationEnergyKWh", "selfConsumptionEnergyKWh")
+_BEFORE_A_VALUE: Final = (b",", b"[", b"{")
 _LISTS: Final = ("timeCurve", "maxPower", "contract")
 _NOTHING: Final = Energies(Decimal(0))
-MAX_COMMAS: Final = 16 * MAX_ROWS * HOUR_MIN // QUARTER_MIN
-"""Twice what five years of quarters need: an element has 8 members. A tree of more is too large for the memory."""
+MAX_VALUES: Final = 16 * MAX_ROWS * HOUR_MIN // QUARTER_MIN
+"""Nearly twice what five years of quarters need, 8 members and their object each: a tree of more takes too much memory."""
+_UNKNOWN: Final[dict[str, object]] = {}
 
 
 class _Element(NamedTuple):
@@ -58,18 +61,19 @@ def parse_datadis(content: bytes, *, zone: TariffZone) -> ParsedCurve:
 
     Of several contracts the one that started last counts, of those that started together the last one.
     """
-    if content.count(b",") > MAX_COMMAS:
+    if sum(map(content.count, _BEFORE_A_VALUE)) > MAX_VALUES:
         raise UsageError(
-            f"the JSON has more than {MAX_COMMAS} values, more than 5 years of quarters have: split it"
+            f"the JSON has more than {MAX_VALUES} values, more than 5 years of quarters have: split it"
         )
     root = _load(content)
-    elements = list(_elements(root))
-    if not elements and not (isinstance(root, dict) and any(name in root for name in _LISTS)):
+    elements = _elements(root)
+    first = next(elements, None)
+    if first is None and not (isinstance(root, dict) and any(name in root for name in _LISTS)):
         raise UsageError(f"the file is JSON, but no answer of the Datadis API; {KNOWN}")
     reader, book = _Reader(), RowBook()
     maxima: list[Maximum] = []
     contracts: list[SupplyContract] = []
-    for index, element in elements:
+    for index, element in chain(() if first is None else (first,), elements):
         try:
             if isinstance(element, SupplyContract):
                 contracts.append(element)
@@ -164,7 +168,9 @@ def _compact(members: dict[str, object]) -> object:
             get("obtainMethod"),
             tuple(get(name) for name in _OTHERS),
         )
-    return parse_contract(members) if is_contract(members) else members
+    if is_contract(members):
+        return parse_contract(members)
+    return members if is_maximum(members) or any(name in members for name in _LISTS) else _UNKNOWN
 
 
 def _elements(root: object) -> Iterator[tuple[int, object]]:

@@ -12,7 +12,7 @@ from typing import Final
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.formats import ParsedCurve, RejectedRow, parse_curve
 from expert_bot.errors import PreconditionFailedError, StoreUnavailableError, UsageError
-from expert_bot.intake import profile_write, zone_of
+from expert_bot.intake import AlsoRead, also_read, profile_write, zone_of
 from expert_bot.ports import Analytics, Clock, Documents, Identity, StoreReport
 from expert_bot.schemas.identifiers import USER_ID_PATTERN
 
@@ -24,13 +24,17 @@ _NOTHING_STORED: Final = StoreReport(inserted=0, changed=0, unchanged=0)
 class ImportReport:
     """What an import did. `accepted` = inserted + changed + unchanged hours.
 
-    `rows_read`: used and rejected rows together (four rows make an hour of a quarter-hour file). `first_day`, `last_day`: local days of the accepted rows, None if there were none (then nothing was stored).
+    `rows_read`: used and rejected rows together (four rows make an hour of a quarter-hour file). `also_read`: what it told
+    besides hours. `notes`: what is odd about it and how it was read. `first_day`, `last_day`: local days of the accepted
+    rows, None if there were none (then no hour was stored).
     `profile_changed`: whether the user's monthly figures are different now.
     """
 
     rows_read: int
     accepted: int
     rejected: tuple[RejectedRow, ...]
+    also_read: tuple[AlsoRead, ...]
+    notes: tuple[str, ...]
     inserted: int
     changed: int
     unchanged: int
@@ -110,6 +114,8 @@ def _report(curve: ParsedCurve, stored: StoreReport, *, profile_changed: bool) -
         rows_read=curve.rows_read,
         accepted=len(readings),
         rejected=curve.rejected,
+        also_read=tuple(also_read(curve)),
+        notes=curve.notes,
         inserted=stored.inserted,
         changed=stored.changed,
         unchanged=stored.unchanged,

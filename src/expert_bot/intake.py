@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from expert_bot.assistant.profile import (
     USAGE_FIELD,
@@ -15,6 +16,17 @@ from expert_bot.assistant.supply import SUPPLY_FIELD, merged_supply, read_supply
 from expert_bot.energy.calendar import TariffZone
 from expert_bot.energy.formats import ParsedCurve
 from expert_bot.ports import Analytics, Create, DocumentReader, Fields, Identity, Update, Write
+
+AlsoRead = Literal["contract", "power_maxima"]
+
+
+def also_read(parsed: ParsedCurve) -> list[AlsoRead]:
+    """Return what a document told besides hours."""
+    told: list[tuple[AlsoRead, bool]] = [
+        ("contract", parsed.contract is not None),
+        ("power_maxima", bool(parsed.maxima)),
+    ]
+    return [name for name, is_told in told if is_told]
 
 
 async def zone_of(user_id: str, asked: TariffZone | None, documents: DocumentReader) -> TariffZone:

@@ -77,6 +77,8 @@ def processed(shown: CloudEvent) -> None:
     )
     for row in data["rejected"][:MAX_REJECTED_SHOWN]:
         console.print(f"[yellow]line {row['line']}[/]: {escape(row['reason'])}")
+    for note in data["notes"]:
+        console.print(f"[yellow]note[/]: {escape(note)}")
     for name in data["also_read"]:
         console.print(f"also read: {escape(name.replace('_', ' '))}")
 
@@ -132,8 +134,13 @@ def imported(report: ImportReport) -> None:
     if report.first_day:
         changed = "refreshed" if report.profile_changed else "unchanged"
         console.print(f"{report.first_day} .. {report.last_day}; profile {changed}")
+    elif report.also_read:
+        told = " and ".join(name.replace("_", " ") for name in report.also_read)
+        console.print(f"{told} read; profile {'refreshed' if report.profile_changed else 'unchanged'}")
     else:
         console.print("[bold red]nothing usable: nothing was stored[/]")
+    for note in report.notes:
+        console.print(f"  note: {escape(note)}", soft_wrap=True)
     for row in report.rejected[:MAX_REJECTED_SHOWN]:
         console.print(f"  line {row.line}: {escape(row.reason)}", soft_wrap=True)
     if len(report.rejected) > MAX_REJECTED_SHOWN:
@@ -200,6 +207,8 @@ def import_report(report: ImportReport) -> dict[str, Any]:
         "changed": report.changed,
         "unchanged": report.unchanged,
         "rejected": [{"line": row.line, "reason": row.reason} for row in report.rejected],
+        "also_read": list(report.also_read),
+        "notes": list(report.notes),
         "first_day": report.first_day.isoformat() if report.first_day else None,
         "last_day": report.last_day.isoformat() if report.last_day else None,
         "profile_changed": report.profile_changed,

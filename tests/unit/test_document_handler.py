@@ -175,11 +175,19 @@ async def test_bytes_may_come_as_base64_or_from_a_file(world: HandlerWorld, tmp_
     assert [reply.energy_kwh for reply in replies] == [str(TOTAL_KWH)] * 2
 
 
+async def test_what_is_odd_about_a_document_is_told(world: HandlerWorld) -> None:
+    """Wrong check letters of the supply's code lose nothing, and whoever uploaded it learns of them."""
+    reply = await process(world, uploaded(MAXIMA.replace("DN0F", "DX0F")))
+    assert reply.status == "processed"
+    assert any("CUPS" in note for note in reply.notes)
+    assert "ES0291000000000001" not in " ".join(reply.notes)
+
+
 async def test_what_the_meter_measured_at_most_goes_into_the_profile(world: HandlerWorld) -> None:
     """Monthly maxima are kept beside the hours, each once."""
     reply = await process(world, uploaded(MAXIMA))
     await process(world, uploaded(MAXIMA, document_id="doc-2"), "e-2")
-    assert (reply.status, reply.also_read) == ("processed", ["power_maxima"])
+    assert (reply.status, reply.also_read, reply.notes) == ("processed", ["power_maxima"], [])
     supply = read_supply(await world.documents.get(profile_key("user-ana")))
     (maximum,) = supply.maxima
     assert (maximum.period, maximum.power_kw, str(maximum.month)) == ("PUNTA", Decimal("3.008"), "2026-03")

@@ -336,3 +336,18 @@ async def test_figures_that_are_already_old_never_replace_newer_ones(*, has_prof
         profile.data_from,
         profile.data_until,
     )
+
+
+async def test_monthly_maxima_alone_are_worth_an_import(shared_data: Path) -> None:
+    """A file without hours is not unusable if it tells something else; the profile knows it afterwards."""
+    stores = Stores()
+    file = (
+        (shared_data / "energy" / "formats" / "datadis_maxpower_v2.json")
+        .read_bytes()
+        .splitlines(keepends=True)
+    )
+    report = await import_consumption(file, "user-ana", stores.analytics, stores.documents, stores.clock)
+    assert (report.accepted, report.also_read, report.profile_changed) == (0, ("power_maxima",), True)
+    document = await stores.profile_document()
+    assert document is not None
+    assert "supply" in document.fields

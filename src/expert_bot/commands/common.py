@@ -79,6 +79,8 @@ def read_file(path: Path, *, zone: TariffZone, quiet: bool) -> ParsedCurve:
 def read_curve(path: Path, *, zone: TariffZone, quiet: bool) -> Curve:
     """Parse a consumption file into a curve. Raises UsageError, also if no row of it can be used."""
     parsed = read_file(path, zone=zone, quiet=quiet)
+    for note in () if quiet else parsed.notes:
+        progress_console.print(f"note: {note}", markup=False)
     if not parsed.readings:
         first = f"; line {parsed.rejected[0].line}: {parsed.rejected[0].reason}" if parsed.rejected else ""
         raise UsageError(f"{path}: none of its {parsed.rows_read} rows can be used{first}")

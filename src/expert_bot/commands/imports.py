@@ -58,7 +58,7 @@ def import_consumption_file(
         print_json(show.import_report(report))
     else:
         show.imported(report)
-    if not report.accepted:
+    if not (report.accepted or report.also_read):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -8,7 +8,7 @@ import hashlib
 from datetime import timedelta
 from decimal import Decimal
 from io import BytesIO
-from typing import Final, Literal
+from typing import Final
 
 from expert_bot.assistant.numbers import decimal_text
 from expert_bot.energy.calendar import TariffZone
@@ -17,7 +17,7 @@ from expert_bot.energy.formats import MAX_BYTES, ParsedCurve, parse_curve
 from expert_bot.energy.quality import quality_of
 from expert_bot.errors import PermanentError, UsageError
 from expert_bot.handlers import Context, Reply, Result
-from expert_bot.intake import profile_write, zone_of
+from expert_bot.intake import also_read, profile_write, zone_of
 from expert_bot.ports import DocKey, Put, StoreReport, Value, Write
 from expert_bot.ports_analytics import UploadedDocumentRow
 from expert_bot.records import record
@@ -126,14 +126,11 @@ async def _store(
 
 def _processed(request: DocumentUploaded, loaded: _Loaded) -> DocumentProcessed:
     parsed, curve = loaded.parsed, loaded.curve
-    also_read: list[Literal["contract", "power_maxima"]] = [
-        *(("contract",) if parsed.contract else ()),
-        *(("power_maxima",) if parsed.maxima else ()),
-    ]
+    also_told = also_read(parsed)
     first, last = curve.first_day, curve.last_day
     return DocumentProcessed(
         document_id=request.document_id,
-        status="processed" if parsed.readings or also_read else "unusable",
+        status="processed" if parsed.readings or also_told else "unusable",
         layout=parsed.layout,
         rows_read=parsed.rows_read,
         rows_accepted=len(parsed.readings),
@@ -146,7 +143,8 @@ def _processed(request: DocumentUploaded, loaded: _Loaded) -> DocumentProcessed:
         first_day=first.isoformat() if first else None,
         last_day=last.isoformat() if last else None,
         energy_kwh=decimal_text(curve.total_kwh()),
-        also_read=also_read,
+        also_read=also_told,
+        notes=list(parsed.notes),
         facts=_facts(curve),
         data_quality=_quality(curve),
     )

@@ -94,6 +94,12 @@ class DocumentProcessed(EventData):
         list[Literal["contract", "power_maxima"]],
         Field(description="What else the document held and the profile now knows."),
     ]
+    notes: Annotated[
+        list[str],
+        Field(
+            description="What is odd about the document and how it was read, such as a CUPS with wrong check letters."
+        ),
+    ]
     facts: Annotated[list[Fact], Field(description="Every number above that a household may be told.")]
     data_quality: DataQuality | None
 
@@ -129,6 +135,7 @@ FAMILY: Final = EventFamily(
                 "last_day": "2023-04-01",
                 "energy_kwh": "0.123",
                 "also_read": [],
+                "notes": [],
                 "facts": [],
                 "data_quality": {"coverage_pct": "4.1", "estimated_pct": "0.0", "data_until": "2023-04-01"},
             },

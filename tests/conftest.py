@@ -15,6 +15,14 @@ from tests.emulators import FIRESTORE, PUBSUB, EmulatorKind, EmulatorMissingErro
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with slow tests first, so that no process is left alone with one at the end."""
+    slow = {
+        item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("emulator")
+    }
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the shared data beside the repository; without it tests skip, in CI they fail."""

@@ -108,14 +108,24 @@ class Dispatcher:
         except MalformedEventError as error:
             outcome = await self._bury_undecodable(delivery, error)
         else:
-            work = _EventWork(self, delivery, event, family)
+            work = EventWork(self, delivery, event, family)
             outcome = await self._inbox.handle(delivery, event, work)
             user_id = work.user_id
-        took_s = time.perf_counter() - started
+        self.note_outcome(delivery, event, outcome, time.perf_counter() - started, user_id)
+        return outcome
+
+    def note_outcome(
+        self,
+        delivery: Delivery,
+        event: CloudEvent | None,
+        outcome: Outcome,
+        took_s: float,
+        user_id: str | None,
+    ) -> None:
+        """Log a delivery's outcome and count it."""
         self._log_outcome(delivery, event, outcome, took_s)
         if self._observe is not None:
             self._observe(outcome, took_s, event.type if event else "", user_id)
-        return outcome
 
     def _log_outcome(
         self, delivery: Delivery, event: CloudEvent | None, outcome: Outcome, took_s: float
@@ -149,15 +159,15 @@ class Dispatcher:
             return Retry(_UNDELIVERABLE_RETRY_S, type(failure).__name__)
         return DeadLetter(error.reason)
 
-    def find_handler(self, event: CloudEvent, family: EventFamily | None) -> Handler:
-        """Return the handler of an event that may be handled here.
-
-        Raises PermanentError: `unauthorized-source`, `unknown-type`, `wrong-topic`, `expired`.
-        """
+    def check_source(self, event: CloudEvent) -> None:
+        """Raise PermanentError(`unauthorized-source`) if the source's requests are not accepted here."""
         if ANY_SOURCE not in self._allowed_sources and event.source not in self._allowed_sources:
             raise PermanentError(
                 "unauthorized-source", "the event's source is not in EXPERT_BOT_ALLOWED_SOURCES"
             )
+
+    def find_handler(self, event: CloudEvent, family: EventFamily | None) -> Handler:
+        """Return the handler of an event. Raises PermanentError: `unknown-type`, `wrong-topic`, `expired`."""
         handler = self._handlers.get(event.type)
         if handler is None:
             raise PermanentError(
@@ -177,15 +187,15 @@ class Dispatcher:
         handler = self._handlers.get(event_type)
         return handler.name if handler else ""
 
-    def make_context(self, event: CloudEvent) -> Context:
-        """Return what a handler may know besides its request."""
+    def make_context(self, event: CloudEvent, identity: Identity | None = None) -> Context:
+        """Return what a handler may know besides its request; `identity`: asked in place of the usual one."""
         received_at = self._clock.now()
         return Context(
             event=event,
             asked_at=event.time or received_at,
             received_at=received_at,
             documents=self._documents,
-            identity=self._identity,
+            identity=identity or self._identity,
             analytics=self._analytics,
             files=self._files,
             confirmed=self._confirmed,
@@ -222,14 +232,20 @@ class Dispatcher:
 
 
 @dataclass(slots=True)
-class _EventWork:
-    """The work on one event, for the inbox. `user_id`: whose request it is, once it has been read."""
+class EventWork:
+    """The work on one event, for the inbox. `user_id`: whose request it is, once it has been read.
+
+    `is_vouched_for`: who asks has been checked by other means than the event's source. `identity`: asked in place of the
+    dispatcher's.
+    """
 
     dispatcher: Dispatcher
     delivery: Delivery
     event: CloudEvent
     family: EventFamily | None
     user_id: str | None = None
+    is_vouched_for: bool = False
+    identity: Identity | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -240,11 +256,13 @@ class _EventWork:
         return self.dispatcher.handler_name(self.event.type)
 
     async def decide(self) -> Decision:
+        if not self.is_vouched_for:
+            self.dispatcher.check_source(self.event)
         handler = self.dispatcher.find_handler(self.event, self.family)
         assert self.family is not None  # noqa: S101  # find_handler refuses events without a family
         request = parse_data(self.event, handler.handles, self.family.max_data_bytes)
         self.user_id = getattr(request, "user_id", None)
-        context = self.dispatcher.make_context(self.event)
+        context = self.dispatcher.make_context(self.event, self.identity)
         await self.dispatcher.note_beginning(handler, request, context)
         result = await handler.handle(request, context)
         key = self._ordering_key(self.family.ordering_key(request))

@@ -14,14 +14,18 @@ from aiohttp import web
 
 from expert_bot import __version__
 from expert_bot.adapters import Adapters, open_adapters
-from expert_bot.app import build_dispatcher, families_of
+from expert_bot.app import build_dispatcher, confirmed_months, families_of, link_rules
 from expert_bot.config import Mode, Settings
 from expert_bot.deadletters.archiver import Archiver
+from expert_bot.dispatch import Dispatcher
 from expert_bot.errors import BusUnavailableError, SettingError, TransientError
 from expert_bot.http.callers import Callers
+from expert_bot.http.energy_routes import energy_routes
 from expert_bot.http.firebase_tokens import TokenReader
 from expert_bot.http.health import Check, Readiness, health_routes
 from expert_bot.http.identity import make_revocations, make_token_reader
+from expert_bot.http.link_clicks import LinkClicks
+from expert_bot.http.links_routes import links_routes
 from expert_bot.http.push import push_routes
 from expert_bot.http.push_auth import Authenticate
 from expert_bot.http.push_limits import PushLimits
@@ -140,8 +144,9 @@ async def run_service(settings: Settings, *, with_http: bool, failpoints: Failpo
             readiness = Readiness(_checks(adapters, worker))
             server = None
             if authenticate is not None and reader is not None:
-                api = api_routes(settings, adapters, reader)
-                server = await _start_http(settings, worker, readiness, authenticate, api)
+                clicks = LinkClicks(adapters.analytics, adapters.clock)
+                api = api_routes(settings, adapters, reader, worker.dispatcher, clicks)
+                server = await _start_http(settings, worker, readiness, authenticate, api, clicks)
             _warn(settings)
             worker.start()
             _log.info("service_started", mode=settings.mode.value, version=__version__, http=_address(server))
@@ -202,8 +207,10 @@ def _checks(adapters: Adapters, worker: Worker) -> dict[str, Check]:
     }
 
 
-def api_routes(settings: Settings, adapters: Adapters, reader: TokenReader) -> list[web.RouteDef]:
-    """Return the routes that signed-in users call."""
+def api_routes(
+    settings: Settings, adapters: Adapters, reader: TokenReader, dispatcher: Dispatcher, clicks: LinkClicks
+) -> list[web.RouteDef]:
+    """Return the routes that signed-in users call, and the one that follows a link. `clicks`: see `links_routes`."""
     callers = Callers(reader, make_revocations(settings, adapters.documents))
     requests = RequestClient(
         publisher=adapters.publisher,
@@ -213,7 +220,26 @@ def api_routes(settings: Settings, adapters: Adapters, reader: TokenReader) -> l
         source=settings.source,
         publish_timeout_s=PUBLISH_WITHIN_S,
     )
-    return tasks_routes(callers, documents=adapters.documents, requests=requests, clock=adapters.clock)
+    documents, clock = adapters.documents, adapters.clock
+    return [
+        *tasks_routes(callers, documents=documents, requests=requests, clock=clock),
+        *energy_routes(
+            callers,
+            documents=documents,
+            analytics=adapters.analytics,
+            clock=clock,
+            confirmed=confirmed_months(settings),
+        ),
+        *links_routes(
+            callers,
+            documents=documents,
+            requests=requests,
+            make_context=dispatcher.make_context,
+            rules=link_rules(settings),
+            clock=clock,
+            clicks=clicks,
+        ),
+    ]
 
 
 async def _start_http(
@@ -221,7 +247,8 @@ async def _start_http(
     worker: Worker,
     readiness: Readiness,
     authenticate: Authenticate,
-    api: Iterable[web.RouteDef] = (),
+    api: Iterable[web.RouteDef],
+    clicks: LinkClicks,
 ) -> web.AppRunner:
     version = {"version": __version__, "commit": settings.commit, "mode": settings.mode.value}
     push = push_routes(
@@ -232,6 +259,7 @@ async def _start_http(
         limits=PushLimits(total=settings.max_in_flight, per_tenant=settings.push_tenant_limit),
     )
     app = make_app(health_routes(readiness, version), push, api)
+    app.cleanup_ctx.append(clicks.running)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.drain_s, auto_decompress=False)
     await runner.setup()
     try:

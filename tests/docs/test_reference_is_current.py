@@ -14,7 +14,9 @@ import typer
 
 from expert_bot.__main__ import app
 from expert_bot.http.callers import Callers
+from expert_bot.http.energy_routes import energy_routes
 from expert_bot.http.health import Readiness, health_routes
+from expert_bot.http.links_routes import links_routes
 from expert_bot.http.push import push_routes
 from expert_bot.http.push_auth import accept_all
 from expert_bot.http.tasks_routes import tasks_routes
@@ -115,12 +117,17 @@ def test_the_members_of_an_import_report_are_told() -> None:
     assert set(report) <= told
 
 
+LINK_NEEDS = ("documents", "requests", "make_context", "clock", "clicks")
+
+
 def test_the_readme_lists_the_routes_that_exist() -> None:
     """Route by route: no more and no fewer."""
     nobody = Callers(None, None)  # type: ignore[arg-type]  # never called, like all of these
     routes = [
         *health_routes(Readiness({}), {}),
         *tasks_routes(nobody, documents=None, requests=None, clock=None),  # type: ignore[arg-type]
+        *energy_routes(nobody, documents=None, analytics=None, clock=None, confirmed={}),  # type: ignore[arg-type]
+        *links_routes(nobody, rules=None, **dict.fromkeys(LINK_NEEDS)),  # type: ignore[arg-type]
         *push_routes(None, (), 1.0, authenticate=accept_all),  # type: ignore[arg-type]
     ]
     told = re.findall(r"^\| `([A-Z]+ /[^`]+)` \|", prose(README), flags=re.MULTILINE)

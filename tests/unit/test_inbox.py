@@ -13,7 +13,7 @@ import pytest
 from expert_bot.delivery import Ack, DeadLetter, Retry
 from expert_bot.errors import BusUnavailableError, MessageRefusedError, PermanentError, StoreUnavailableError
 from expert_bot.inbox import protocol
-from expert_bot.inbox.entry import State, entry_key, read_entry
+from expert_bot.inbox.entry import MAX_STORED_BYTES, State, entry_key, read_entry
 from expert_bot.ports import Create, Delete, DocKey, Document, Put, Update, Write
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC
 from tests.inbox_world import (
@@ -407,13 +407,16 @@ async def test_a_dead_letter_too_large_to_store_takes_its_bytes_from_the_deliver
 
 @in_world
 async def test_replies_too_large_to_store_are_a_dead_letter(world: World) -> None:
-    """256 KiB is the most an event may answer with."""
+    """An event may answer with no more than can be stored beside its entry."""
     work = world.work()
     decide = work.decide
 
     async def decide_too_much() -> Any:
         decision = await decide()
-        huge = tuple(type(message)(topic=message.topic, data=b"x" * 300_000) for message in decision.messages)
+        huge = tuple(
+            type(message)(topic=message.topic, data=b"x" * (MAX_STORED_BYTES + 1))
+            for message in decision.messages
+        )
         return type(decision)(messages=huge, writes=decision.writes)
 
     work.decide = decide_too_much  # type: ignore[method-assign]

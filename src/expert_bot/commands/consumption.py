@@ -193,10 +193,13 @@ def _show_split(result: ConsumptionSplit, parsed: ParsedCurve) -> None:
 def _show_quality_line(judged: CurveQuality) -> None:
     console.print(
         f"{judged.first} .. {judged.until} (exclusive): {judged.hours} of {judged.hours_expected} hours "
-        f"({judged.coverage_pct} %), {judged.estimated_pct} % of them estimated"
+        f"({judged.coverage_pct} %), {judged.estimated_pct} % of them estimated",
+        soft_wrap=True,
     )
     if not judged.is_enough:
-        console.print("[yellow]fewer than 90 % of the hours have a reading: conclusions may be wrong[/]")
+        console.print(
+            "[yellow]fewer than 90 % of the hours have a reading: conclusions may be wrong[/]", soft_wrap=True
+        )
 
 
 def _show_ranges(title: str, ranges: tuple[HourRange, ...]) -> None:

@@ -36,7 +36,7 @@ from expert_bot.inbox.entry import (
 )
 from expert_bot.inbox.heartbeats import LeaseLostError
 from expert_bot.inbox.lease import Lease, WriteConflictError
-from expert_bot.inbox.work import Failpoints, InboxSettings, NoFailpoints, Work
+from expert_bot.inbox.work import NOWHERE, Failpoints, InboxSettings, NoFailpoints, Work
 from expert_bot.ports import Clock, DocKey, Document, Documents, Fields, Publisher, Where
 from expert_bot.schemas.dead_letter import DEAD_LETTER_TOPIC, CauseOfDeath, encode_dead_letter, first_frame
 from expert_bot.schemas.envelope import CloudEvent
@@ -96,6 +96,14 @@ class Inbox:
         finally:
             del self._running[key]
             done.set_result(None)
+
+    async def stored(self, subscription: str, event: CloudEvent) -> tuple[Message, ...]:
+        """Return the messages that are stored for an event; none while its outcome is open.
+
+        Raises StoreUnavailableError.
+        """
+        document = await self._documents.get(entry_key(subscription, event.source, event.id))
+        return read_entry(document).messages if document is not None else ()
 
     async def sweep(self, *, limit: int = 100) -> int:
         """Publish what dead workers committed but did not live to send; return how many events were completed.
@@ -284,10 +292,11 @@ class Inbox:
         self._published.pop(lease.key, None)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
-        if len(messages) == 1:
-            await self._publisher.publish(messages[0])
+        leaving = [message for message in messages if message.topic != NOWHERE]
+        if len(leaving) == 1:
+            await self._publisher.publish(leaving[0])
         else:
-            await asyncio.gather(*(self._publisher.publish(message) for message in messages))
+            await asyncio.gather(*(self._publisher.publish(message) for message in leaving))
 
     def _forget_other_lives(self, key: DocKey, replay: int) -> None:
         if self._published.get(key, replay) != replay:

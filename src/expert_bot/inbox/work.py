@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from expert_bot.delivery import Message
 from expert_bot.ports import Write
 from expert_bot.records import record
 from expert_bot.schemas.dead_letter import CauseOfDeath
+
+
+NOWHERE: Final = ""
+"""Topic of a message that is stored like any other and published nowhere: whoever asked is handed it."""
 
 
 @record(kw_only=True)

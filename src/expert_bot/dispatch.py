@@ -249,13 +249,16 @@ class EventWork:
 
     @property
     def timeout_s(self) -> float:
+        """Time the handler may take."""
         return self.family.handler_timeout_s if self.family else 1.0
 
     @property
     def handler(self) -> str:
+        """Name of the handler, `""` if there is none."""
         return self.dispatcher.handler_name(self.event.type)
 
     async def decide(self) -> Decision:
+        """Run the handler; see `Work`."""
         if not self.is_vouched_for:
             self.dispatcher.check_source(self.event)
         handler = self.dispatcher.find_handler(self.event, self.family)
@@ -275,6 +278,7 @@ class EventWork:
         return Decision(messages=messages, writes=result.writes)
 
     async def explain_death(self, cause: CauseOfDeath, replay: int) -> Decision:
+        """Return the family's `failed` reply, and what the handler wants written; see `Work`."""
         if self.family is None:
             return Decision()
         reason = describe_reason(cause.reason)

@@ -17,9 +17,10 @@ from expert_bot.adapters import Adapters, open_adapters
 from expert_bot.app import build_dispatcher, confirmed_months, families_of, link_rules
 from expert_bot.config import Mode, Settings
 from expert_bot.deadletters.archiver import Archiver
-from expert_bot.dispatch import Dispatcher
+from expert_bot.direct import DirectRequests
 from expert_bot.errors import BusUnavailableError, SettingError, TransientError
 from expert_bot.http.callers import Callers
+from expert_bot.http.cross_service import cross_service_routes
 from expert_bot.http.energy_routes import energy_routes
 from expert_bot.http.firebase_tokens import TokenReader
 from expert_bot.http.health import Check, Readiness, health_routes
@@ -71,6 +72,7 @@ class Worker:
         self.dispatcher, self._inbox = build_dispatcher(
             settings, adapters, failpoints=failpoints, observe=self._metrics.observe
         )
+        self.direct = DirectRequests(self.dispatcher, self._inbox, families_of(settings).values())
         self._settings = settings
         self._consumers = [
             adapters.make_consumer(
@@ -145,7 +147,7 @@ async def run_service(settings: Settings, *, with_http: bool, failpoints: Failpo
             server = None
             if authenticate is not None and reader is not None:
                 clicks = LinkClicks(adapters.analytics, adapters.clock)
-                api = api_routes(settings, adapters, reader, worker.dispatcher, clicks)
+                api = api_routes(settings, adapters, reader, worker, clicks)
                 server = await _start_http(settings, worker, readiness, authenticate, api, clicks)
             _warn(settings)
             worker.start()
@@ -208,7 +210,7 @@ def _checks(adapters: Adapters, worker: Worker) -> dict[str, Check]:
 
 
 def api_routes(
-    settings: Settings, adapters: Adapters, reader: TokenReader, dispatcher: Dispatcher, clicks: LinkClicks
+    settings: Settings, adapters: Adapters, reader: TokenReader, worker: Worker, clicks: LinkClicks
 ) -> list[web.RouteDef]:
     """Return the routes that signed-in users call, and the one that follows a link. `clicks`: see `links_routes`."""
     callers = Callers(reader, make_revocations(settings, adapters.documents))
@@ -234,10 +236,17 @@ def api_routes(
             callers,
             documents=documents,
             requests=requests,
-            make_context=dispatcher.make_context,
+            make_context=worker.dispatcher.make_context,
             rules=link_rules(settings),
             clock=clock,
             clicks=clicks,
+        ),
+        *cross_service_routes(
+            callers,
+            answer=worker.direct.answer,
+            identity=adapters.identity,
+            clock=clock,
+            source=settings.source,
         ),
     ]
 

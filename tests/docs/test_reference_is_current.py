@@ -14,6 +14,7 @@ import typer
 
 from expert_bot.__main__ import app
 from expert_bot.http.callers import Callers
+from expert_bot.http.cross_service import cross_service_routes
 from expert_bot.http.energy_routes import energy_routes
 from expert_bot.http.health import Readiness, health_routes
 from expert_bot.http.links_routes import links_routes
@@ -109,7 +110,7 @@ def test_the_members_of_an_import_report_are_told() -> None:
     """Scripts can rely on the members that the reference names."""
     report = import_report(
         ImportReport(
-            rows_read=0, accepted=0, rejected=(), inserted=0, changed=0, unchanged=0,
+            rows_read=0, accepted=0, rejected=(), also_read=(), notes=(), inserted=0, changed=0, unchanged=0,
             first_day=None, last_day=None, profile_changed=False,
         )
     )  # fmt: skip
@@ -128,6 +129,7 @@ def test_the_readme_lists_the_routes_that_exist() -> None:
         *tasks_routes(nobody, documents=None, requests=None, clock=None),  # type: ignore[arg-type]
         *energy_routes(nobody, documents=None, analytics=None, clock=None, confirmed={}),  # type: ignore[arg-type]
         *links_routes(nobody, rules=None, **dict.fromkeys(LINK_NEEDS)),  # type: ignore[arg-type]
+        *cross_service_routes(nobody, answer=None, identity=None, clock=None, source=""),  # type: ignore[arg-type]
         *push_routes(None, (), 1.0, authenticate=accept_all),  # type: ignore[arg-type]
     ]
     told = re.findall(r"^\| `([A-Z]+ /[^`]+)` \|", prose(README), flags=re.MULTILINE)

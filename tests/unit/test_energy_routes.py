@@ -26,6 +26,7 @@ from expert_bot.energy.usage import MonthUsage
 from expert_bot.errors import StoreUnavailableError
 from expert_bot.handlers.analysis_requested import HANDLES, handle
 from expert_bot.http import energy_routes
+from expert_bot.http.analysis_turns import AnalysisTurns
 from expert_bot.http.callers import Level, level_of
 from expert_bot.http.energy_routes import ANALYSIS_PATH, PROFILE_PATH, RECOMMENDATIONS_PATH
 from expert_bot.http.server import make_app
@@ -216,17 +217,24 @@ async def test_a_profile_that_is_not_there_is_empty_and_stays_away(world: World)
 
 
 @pytest.mark.usefixtures("home")
-async def test_missing_and_estimated_hours_are_told(world: World) -> None:
-    """Rounded down, over the days from the first to the last: 744 of 8,761 hours are 8.4 %, 743 of 744 are 99.8 %."""
+@pytest.mark.parametrize(
+    ("coverage_pct", "data_from"),
+    [
+        pytest.param("8.5", "2025-11-01", id="of a year"),
+        pytest.param("100.0", "2026-10-01", id="of its month"),
+        pytest.param("100.0", "2026-10-02", id="more than there can be"),
+    ],
+)
+async def test_missing_and_estimated_hours_are_told(coverage_pct: str, data_from: str, world: World) -> None:
+    """Rounded down, over the days from the first to the last: 745 of 8,760 hours are 8.5 %, 744 of 745 are 99.8 %."""
     month = MonthUsage(
-        month="2026-10", energy_kwh={}, hours=744, estimated_hours=743,
+        month="2026-10", energy_kwh={}, hours=745, estimated_hours=744,
         first_day="2026-10-01", last_day="2026-10-31",
     )  # fmt: skip
-    usage = usage_fields([month])
-    await world.change_profile(usage={**usage, "data_from": "2025-11-01"})
+    await world.change_profile(usage={**usage_fields([month]), "data_from": data_from})
     _, body = await world.ask("GET", PROFILE_PATH)
     assert body["data_quality"] == {
-        "coverage_pct": "8.4", "estimated_pct": "99.8", "data_until": "2026-10-31",
+        "coverage_pct": coverage_pct, "estimated_pct": "99.8", "data_until": "2026-10-31",
     }  # fmt: skip
 
 
@@ -375,7 +383,7 @@ async def test_an_analysis_that_takes_too_long_says_where_to_submit_it(
     assert (await world.analyse(BEA))[0] == 504  # her turn is her own
     slow.go_on.set()
     await until(lambda: slow.ended == slow.begun == 3)
-    assert (await world.analyse())[0] == 200
+    assert (await world.analyse())[0] != 429  # in time or not: he has a turn again
 
 
 @pytest.mark.usefixtures("home")
@@ -390,6 +398,20 @@ async def test_nobody_takes_all_the_turns(slow: Slow, make_world: MakeWorld) -> 
     assert (refused, slow.begun) == (429, 4)
     slow.go_on.set()
     assert [status for status, _ in await asyncio.gather(*asked)] == [200] * 5
+
+
+async def test_whoever_gives_up_waiting_leaves_his_place() -> None:
+    """He may come again, and nobody waits behind him."""
+    go_on = threading.Event()
+    turns = AnalysisTurns(at_once=1, per_user=1)
+    first = asyncio.create_task(turns.run("user-ana", lambda: go_on.wait(20)))
+    await asyncio.sleep(0)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await turns.run("user-bea", lambda: None)
+    go_on.set()
+    assert (await first, await turns.run("user-bea", lambda: 7)) == (True, 7)
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)

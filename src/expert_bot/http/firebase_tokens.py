@@ -33,6 +33,8 @@ class Role(StrEnum):
     """What somebody may do besides reading what is his own."""
 
     ADMIN = "admin"
+    SERVICE = "service"
+    """A sibling service: asks for users other than itself, where a route says so."""
 
 
 @record(kw_only=True)
@@ -93,13 +95,15 @@ class TokenReader:
         user_id = _user_id(claims)
         email = claims.get("email")
         address = email if isinstance(email, str) and email else None
-        is_admin = user_id in self._admin_ids or claims.get("role") == Role.ADMIN.value
+        roles = {role for role in Role if claims.get("role") == role.value}
+        if user_id in self._admin_ids:
+            roles.add(Role.ADMIN)
         return Caller(
             user_id=user_id,
             display_name=_display_name(claims),
             email=address,
             email_verified=address is not None and claims.get("email_verified") is True,
-            roles=frozenset({Role.ADMIN}) if is_admin else frozenset(),
+            roles=frozenset(roles),
         )
 
 

@@ -38,6 +38,11 @@ class LinkClicks:
         self._rows = 0
         self._counts: Counter[tuple[str, str]] = Counter()
 
+    @property
+    def waiting(self) -> int:
+        """Clicks that have not been handed on."""
+        return self._counts.total()
+
     def count(self, owner_id: str, link_id: str) -> None:
         """Count one click on a link that exists."""
         self._counts[owner_id, link_id] += 1
@@ -65,8 +70,8 @@ class LinkClicks:
             async with asyncio.timeout(AT_THE_END_S):
                 await self.hand_on()
         await self._batches.close(within_s=AT_THE_END_S)
-        if lost := self._counts.total():
-            _log.warning("link_clicks_lost", clicks=lost)
+        if self.waiting:
+            _log.warning("link_clicks_lost", clicks=self.waiting)
 
     async def _run(self) -> None:
         while True:

@@ -10,7 +10,6 @@ from expert_bot.ports import Write
 from expert_bot.records import record
 from expert_bot.schemas.dead_letter import CauseOfDeath
 
-
 NOWHERE: Final = ""
 """Topic of a message that is stored like any other and published nowhere: whoever asked is handed it."""
 

@@ -9,8 +9,8 @@ from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 from expert_bot.energy import rules
-from expert_bot.energy.analyses.catalogue import AnalysisInputs, needs_readings, run_analysis
-from expert_bot.energy.rules import RuleNotLoaded
+from expert_bot.energy.analyses.catalogue import AnalysisInputs
+from expert_bot.energy.analyses.outcome import analysis_outcome
 from expert_bot.errors import PermanentError, StoreUnavailableError, UsageError
 from expert_bot.handlers import Context, Reply, Result
 from expert_bot.household import load_household
@@ -70,34 +70,16 @@ async def fail(request: AnalysisRequested, context: Context, problem: Problem) -
 
 
 def _analyse(request: AnalysisRequested, inputs: AnalysisInputs, task_id: str) -> AnalysisCompleted:
-    """Compute; what the readings do not allow is an answer, too, and says why."""
-    if needs_readings(request.kind) and not len(inputs.curve):
-        return _answer(request, task_id, "no_data", "there are no readings: upload a consumption file first")
-    try:
-        report = run_analysis(request.kind, inputs, rules=rules.load())
-    except (UsageError, ValueError, RuleNotLoaded) as error:
-        return _answer(request, task_id, "not_possible", str(error))
+    outcome = analysis_outcome(request.kind, inputs, rules=rules.load())
+    report = outcome.report
     return AnalysisCompleted.model_validate(
         {
             "task_id": task_id,
             "kind": request.kind,
-            "status": "success",
+            "status": outcome.status,
             "result": dict(report.result),
             "facts": list(report.facts),
             "data_quality": report.data_quality,
-        }
-    )
-
-
-def _answer(request: AnalysisRequested, task_id: str, status: str, reason: str) -> AnalysisCompleted:
-    return AnalysisCompleted.model_validate(
-        {
-            "task_id": task_id,
-            "kind": request.kind,
-            "status": status,
-            "result": {"reason": reason},
-            "facts": [],
-            "data_quality": None,
         }
     )
 

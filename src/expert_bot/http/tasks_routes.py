@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,12 +20,12 @@ from expert_bot.errors import (
     BusUnavailableError,
     PreconditionFailedError,
     StoreUnavailableError,
-    TransientError,
 )
 from expert_bot.http.callers import Callers, Level
 from expert_bot.http.firebase_tokens import Caller
 from expert_bot.http.json_bodies import read_body
 from expert_bot.http.problems import problem_response
+from expert_bot.http.turned_away import unavailable
 from expert_bot.ports import Clock, Document, Documents
 from expert_bot.publishers import RequestClient
 from expert_bot.schemas.envelope import CloudEvent, format_timestamp
@@ -40,7 +39,6 @@ SUBMIT_PATH: Final = "/api/v1/async/submit"
 STATUS_PATH: Final = "/api/v1/async/status/{task_id}"
 LOOK_AGAIN_S: Final = 1
 """When a task that has not ended is worth asking for again."""
-_UNAVAILABLE_RETRY_S: Final = 5.0
 _NOT_PUBLISHED: Final = Problem(
     type="urn:expert-bot:problem:not-published",
     title="The request could not be handed on",
@@ -95,12 +93,12 @@ class _Tasks:
         try:
             await self.documents.commit([submitted(task, now)])
         except StoreUnavailableError as error:
-            return _unavailable(error, "the task cannot be stored right now; submit it again")
+            return unavailable(error, "the task cannot be stored right now; submit it again")
         try:
             await self.requests.publish(event)
         except BusUnavailableError as error:
             if await self._give_up(task):
-                return _unavailable(error, _NOT_PUBLISHED.detail, task_id=task.task_id)
+                return unavailable(error, _NOT_PUBLISHED.detail, task_id=task.task_id)
         _log.info("task_submitted", task_id=task.task_id, kind=task.kind, correlation_id=task.correlation_id)
         return _accepted(task)
 
@@ -108,7 +106,7 @@ class _Tasks:
         try:
             document = await self.documents.get(task_key(caller.user_id, request.match_info["task_id"]))
         except StoreUnavailableError as error:
-            return _unavailable(error, "tasks cannot be read right now")
+            return unavailable(error, "tasks cannot be read right now")
         if document is None:
             return problem_response(404, "you have no task of this id")
         return _shown(request, document)
@@ -176,9 +174,3 @@ def _shown(request: web.Request, document: Document) -> web.Response:
     if task.problem is not None:
         body["problem"] = dict(task.problem)
     return web.json_response(body, headers=headers)
-
-
-def _unavailable(error: TransientError, said: str, **members: str) -> web.Response:
-    after_s = _UNAVAILABLE_RETRY_S if error.retry_after_s is None else error.retry_after_s
-    headers = {"Retry-After": str(max(1, math.ceil(after_s)))}
-    return problem_response(503, said, headers=headers, **members)

@@ -14,10 +14,10 @@ RETRY_AFTER_S: Final = 5.0
 """When to come again if what is down does not say."""
 
 
-def unavailable(error: TransientError, said: str) -> web.Response:
-    """Return the 503 of an outage. `said`: what cannot be done right now."""
+def unavailable(error: TransientError, said: str, **members: str) -> web.Response:
+    """Return the 503 of an outage. `said`: what cannot be done right now; `members`: extension members."""
     after_s = RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
-    return problem_response(503, said, headers=retry_after(after_s))
+    return problem_response(503, said, headers=retry_after(after_s), **members)
 
 
 def retry_after(after_s: float) -> dict[str, str]:

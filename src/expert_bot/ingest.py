@@ -63,11 +63,12 @@ async def import_consumption(
         raise UsageError(f"user id {user_id[:40]!a} must match {USER_ID_PATTERN}")
     zone = await zone_of(user_id, zone, documents)
     curve = await asyncio.to_thread(parse_curve, source, zone=zone)
-    stored = (
-        await analytics.store_readings(user_id, curve.readings, as_of=clock.now())
-        if curve.readings
-        else _NOTHING_STORED
-    )
+    stored = _NOTHING_STORED
+    if curve.readings:
+        try:
+            stored = await analytics.store_readings(user_id, curve.readings, as_of=clock.now())
+        except ValueError as error:  # more days than one load may have
+            raise UsageError(str(error)) from error
     profile_changed = await refresh_profile(
         user_id, analytics, documents, clock, identity, parsed=curve, zone=zone
     )

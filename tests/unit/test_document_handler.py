@@ -163,6 +163,14 @@ async def test_a_document_that_cannot_be_read_dies_with_its_reason(
     assert await world.analytics.monthly_usage("user-ana") == []
 
 
+async def test_hours_of_more_days_than_a_load_may_have_are_refused_at_once(world: HandlerWorld) -> None:
+    """A file of one hour a day for eleven years wastes no attempt."""
+    days = (date(2010, 1, 1) + timedelta(days=number) for number in range(3901))
+    rows = "".join(f"{day},1,0.1,Real\n" for day in days)
+    with pytest.raises(PermanentError, match="document-unreadable"):
+        await handle(uploaded("fecha,hora,consumo,met_obtencion\n" + rows), world.context(HANDLES.name))
+
+
 async def test_bytes_may_come_as_base64_or_from_a_file(world: HandlerWorld, tmp_path: Path) -> None:
     """Three ways to hand in the same document give the same hours."""
     path = tmp_path / "home.csv"

@@ -21,6 +21,7 @@ from expert_bot.energy.usage import MonthUsage
 from expert_bot.errors import PreconditionFailedError, StoreUnavailableError, UsageError
 from expert_bot.ingest import import_consumption, refresh_profile
 from expert_bot.ports import Document, Put, StoreReport, Version, Write
+from expert_bot.storage.duckdb_analytics import DuckdbAnalytics
 from expert_bot.storage.memory_documents import MemoryDocuments
 
 HEADER = b"fecha,hora,consumo,met_obtencion\n"
@@ -351,3 +352,15 @@ async def test_monthly_maxima_alone_are_worth_an_import(shared_data: Path) -> No
     document = await stores.profile_document()
     assert document is not None
     assert "supply" in document.fields
+
+
+async def test_hours_of_more_days_than_a_load_may_have_are_refused(tmp_path: Path) -> None:
+    """Whoever imports them is told what is allowed, and nothing is stored."""
+    stores = Stores()
+    lines = [b"fecha,hora,consumo,met_obtencion\n"]
+    lines += [f"{date(2010, 1, 1) + timedelta(days=day)},1,0.1,Real\n".encode() for day in range(3901)]
+    analytics = DuckdbAnalytics(tmp_path / "analytics.duckdb", pseudonym=str)
+    with pytest.raises(UsageError, match="3900"):
+        await import_consumption(lines, "user-ana", analytics, stores.documents, stores.clock)
+    await analytics.close()
+    assert await stores.profile_document() is None

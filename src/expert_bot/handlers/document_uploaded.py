@@ -115,11 +115,14 @@ async def _store(
 ) -> _Loaded:
     # a publisher's clock in the future must not shield these hours from the corrections to come
     uploaded_at = min(context.asked_at, context.received_at)
-    stored = (
-        await context.analytics.store_readings(request.user_id, parsed.readings, as_of=uploaded_at)
-        if parsed.readings
-        else _NOTHING_STORED
-    )
+    stored = _NOTHING_STORED
+    if parsed.readings:
+        try:
+            stored = await context.analytics.store_readings(
+                request.user_id, parsed.readings, as_of=uploaded_at
+            )
+        except ValueError as error:  # more days than one load may have
+            raise PermanentError("document-unreadable", str(error)) from error
     curve = Curve.from_readings(parsed.readings, zone=zone)
     return _Loaded(parsed=parsed, curve=curve, stored=stored, size_bytes=size_bytes)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from expert_bot.errors import PreconditionFailedError, StoreUnavailableError
-from expert_bot.ports import Create, DocKey, Update, Where
+from expert_bot.ports import Create, DocKey, Put, Update, Where
 from expert_bot.storage.firestore_documents import FirestoreDocuments
 from tests.emulators import FIRESTORE, free_port, running
 
@@ -50,7 +50,7 @@ async def test_a_frozen_and_then_a_stopped_store_is_unavailable_and_a_new_one_is
     with running(FIRESTORE, port=port) as emulator:
         while True:  # gRPC waits a moment before it connects again
             try:
-                await store.commit([Create(KEY, {"n": 1})])
+                await store.commit([Put(KEY, {"n": 1})])  # may be tried again after one that landed
                 break
             except StoreUnavailableError:
                 await asyncio.sleep(0.1)

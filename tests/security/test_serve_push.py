@@ -13,8 +13,10 @@ from aiohttp import ClientSession
 from expert_bot.config import Settings
 from expert_bot.delivery import Ack, Delivery, Outcome
 from expert_bot.http.health import Readiness
+from expert_bot.http.link_clicks import LinkClicks
 from expert_bot.http.push_auth import accept_all
 from expert_bot.service import _start_http
+from expert_bot.storage.system_clock import SystemClock
 from tests.emulator.processes import service
 from tests.token_mint import AUDIENCE, EMAIL, KeyServer, claims, signer
 from tests.waiting import until
@@ -95,7 +97,14 @@ async def test_the_limits_are_the_settings(status: int, max_in_flight: int, tena
     worker = Waiting()
     body = json.dumps(QUESTION).encode()
     async with AsyncExitStack() as stack:
-        runner = await _start_http(settings, worker, Readiness({}), accept_all)  # type: ignore[arg-type]  # the one part of a worker that is used
+        runner = await _start_http(
+            settings,
+            worker,  # type: ignore[arg-type]  # the one part of a worker that is used
+            Readiness({}),
+            accept_all,
+            (),
+            LinkClicks(None, SystemClock()),  # type: ignore[arg-type]  # no link is resolved
+        )
         stack.push_async_callback(runner.cleanup)
         host, port = runner.addresses[0][:2]
         client = await stack.enter_async_context(ClientSession(f"http://{host}:{port}", headers=EVENT))

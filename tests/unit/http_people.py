@@ -23,9 +23,16 @@ MakeClient = Callable[[web.Application], Awaitable[Client]]
 
 
 def bearer(user_id: str, *, by: LocalSigner = SIGNER, **changes: Any) -> dict[str, str]:
-    """Return the headers of a user's request."""
+    """Return the headers of a user's request; its token outlives any run of the tests."""
     now = int(time.time())
-    claims = {"iss": LOCAL_ISSUER, "aud": "p", "sub": user_id, "auth_time": now, "iat": now, "exp": now + 60}
+    claims = {
+        "iss": LOCAL_ISSUER,
+        "aud": "p",
+        "sub": user_id,
+        "auth_time": now,
+        "iat": now,
+        "exp": now + 3600,
+    }
     return {"Authorization": f"Bearer {by.sign(claims | changes)}"}
 
 

@@ -43,7 +43,7 @@ def token(user_id: str = "user-ana", **changes: Any) -> str:
         "sub": user_id,
         "auth_time": SIGNED_IN,
         "iat": now,
-        "exp": now + 60,
+        "exp": now + 3600,
     }
     return SIGNER.sign(claims | changes)  # fmt: skip
 

@@ -49,7 +49,14 @@ MakeClient = Callable[[web.Application], Awaitable[Client]]
 def token(user_id: str, *, by: LocalSigner = SIGNER, **changes: Any) -> str:
     """Return a token of a user."""
     now = int(time.time())
-    claims = {"iss": LOCAL_ISSUER, "aud": "p", "sub": user_id, "auth_time": now, "iat": now, "exp": now + 3600}
+    claims = {
+        "iss": LOCAL_ISSUER,
+        "aud": "p",
+        "sub": user_id,
+        "auth_time": now,
+        "iat": now,
+        "exp": now + 3600,
+    }
     return by.sign(claims | changes)
 
 

@@ -1,6 +1,6 @@
 """What the core needs from the outside world, as promises. `tests/contract` states the same promises, line by line.
 
-Adapters: `storage/` (Documents, Analytics), `publishers/` (Publisher), chosen in `app.py` only.
+Adapters: `storage/` (Documents, Analytics), `publishers/` (Publisher), chosen in `adapters/` only.
 """
 
 from __future__ import annotations

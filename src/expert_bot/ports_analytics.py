@@ -1,6 +1,6 @@
 """The Analytics port: hourly consumption, prices and logs. `tests/contract/test_analytics.py` states the same promises.
 
-Adapters: `storage/duckdb_analytics.py`, `storage/bigquery_analytics.py`, chosen in `app.py` only. Users stand in every
+Adapters: `storage/duckdb_analytics.py`, `storage/bigquery_analytics.py`, chosen in `adapters/` only. Users stand in every
 table as pseudonyms: adapters put a keyed hash in the place of each user id, and callers never see it.
 """
 

@@ -383,7 +383,10 @@ async def test_an_analysis_that_takes_too_long_says_where_to_submit_it(
     assert (await world.analyse(BEA))[0] == 504  # her turn is her own
     slow.go_on.set()
     await until(lambda: slow.ended == slow.begun == 3)
-    assert (await world.analyse())[0] != 429  # in time or not: he has a turn again
+    async with asyncio.timeout(20):  # a busy machine may not do it in a tenth of a second: then he asks again
+        while (status := (await world.analyse())[0]) == 504:
+            await until(lambda: slow.ended == slow.begun)
+    assert status == 200
 
 
 @pytest.mark.usefixtures("home")
